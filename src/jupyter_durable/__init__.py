@@ -1,0 +1,1 @@
+"""Durable execution for agents that live in notebooks."""

@@ -1,0 +1,160 @@
+"""What the engine and the runtime need from storage, as contracts every store keeps.
+
+Each method says whether it is atomic, whether it may be repeated, and what it does about absence.
+All methods may be called from any thread and block the caller; the runtime decides which thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.model import (
+    Chunk,
+    Draft,
+    Entry,
+    InboxItem,
+    Lease,
+    Owner,
+    Payload,
+    Problem,
+    RunRecord,
+    RunStatus,
+)
+
+
+class JournalStore(Protocol):
+    """Runs, their journals, the chunks these refer to, leases and the inbox."""
+
+    url: str
+    """What `open_store` was given, in its canonical form."""
+    key: StoreKey
+
+    def close(self) -> None:
+        """Release files and locks. May be repeated; every other call after it raises `StoreError`."""
+        ...
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def create_run(self, run: RunRecord, owner: Owner, ttl: float) -> Lease:
+        """Insert the run's row and its first lease (generation 1, `ttl` seconds), atomically.
+
+        For a fork, `run.base_seq`/`base_hash` name the parent's entry it starts from: the new
+        chain's head is that hash, and its first entry has sequence number `base_seq + 1`.
+        Raises `IntegrityError` if the parent has no such entry.
+        """
+        ...
+
+    def run(self, run_id: str) -> RunRecord:
+        """The row of this id, or of the only run whose id starts with it. Raises `RunNotFoundError`.
+
+        Raises `IntegrityError` if the row's MAC (over id, base, head and length) does not verify.
+        """
+        ...
+
+    def runs(
+        self,
+        *,
+        status: str | None = None,
+        name: str | None = None,
+        notebook: str | None = None,
+        job_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        """Matching rows, newest first. `notebook` also matches a run's path aliases."""
+        ...
+
+    def update_run(
+        self,
+        lease: Lease,
+        *,
+        status: RunStatus | None = None,
+        notebook: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change the given fields; `meta` is merged. Checks the lease: raises `LeaseLost`."""
+        ...
+
+    def add_alias(self, run_id: str, notebook: str) -> None:
+        """Let `runs(notebook=...)` find this run by one more path. May be repeated."""
+        ...
+
+    # -- leases ----------------------------------------------------------------------------------
+
+    def acquire(self, run_id: str, owner: Owner, ttl: float) -> Lease:
+        """Take the lease for `ttl` seconds, with a generation above every earlier one, atomically.
+
+        Free to take: none held, released, expired, held by a process of this host that is gone
+        (pid and start time), or by `owner` itself. Otherwise raises `LeaseHeldError` naming the
+        holder.
+        """
+        ...
+
+    def renew(self, lease: Lease, ttl: float) -> Lease:
+        """Extend the lease. Raises `LeaseLost` if another generation holds it."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back. A lease that was lost meanwhile is left alone; may be repeated."""
+        ...
+
+    # -- the journal -----------------------------------------------------------------------------
+
+    def append(
+        self, lease: Lease, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None
+    ) -> list[Entry]:
+        """Append all drafts, in order, or none: one transaction that also checks `lease.generation`.
+
+        `durable=True` returns only when power loss cannot undo it (`synchronous=FULL`);
+        `False` when the death of this process cannot (`NORMAL`). Chunks not stored yet are stored
+        in the same transaction. `status`, if given, becomes the run's. Two calls with the same
+        drafts append them twice. Raises `LeaseLost`, or `StoreError` (disk full: nothing appended,
+        the store stays usable).
+
+        The returned entries carry `seq`, `at`, `hash` and the payload without its chunks.
+        """
+        ...
+
+    def entries(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Entry]:
+        """The entries with `after < seq <= upto`, in order, the hash chain verified as it goes.
+
+        A fork's entries begin with its parent's up to `base_seq`, and so on up the chain.
+        Raises `IntegrityError` at the first entry that does not verify, and at the end if the
+        journal is shorter than its run row says.
+        """
+        ...
+
+    def chunk(self, digest: bytes) -> Chunk:
+        """The chunk of this digest, verified against it. Raises `IntegrityError` if absent or altered."""
+        ...
+
+    def has_chunk(self, digest: bytes) -> bool:
+        """Whether the chunk is stored."""
+        ...
+
+    # -- the inbox -------------------------------------------------------------------------------
+
+    def post(
+        self, run_id: str, kind: str, key: str, value: Mapping[str, Any], *, by: str, payload: Payload | None = None
+    ) -> InboxItem:
+        """Write a row for the run's owner to consume; durable when it returns.
+
+        `key` is unique in the run: the first row stands, a second raises `AlreadyDecidedError`
+        naming who decided. Raises `RunNotFoundError`.
+        """
+        ...
+
+    def inbox(self, run_id: str, *, after: int = 0) -> list[InboxItem]:
+        """The rows with `id > after`, in order, each verified against its MAC (`IntegrityError`)."""
+        ...
+
+    def version(self) -> int:
+        """A number that changes whenever another connection has committed. Microseconds; never blocks."""
+        ...
+
+    # -- care ------------------------------------------------------------------------------------
+
+    def verify(self, run_id: str | None = None) -> list[Problem]:
+        """Every edit, deletion, swap or truncation found in one run, or in the whole store. Never raises for them."""
+        ...
