@@ -1,1 +1,104 @@
-"""Durable execution for agents that live in notebooks."""
+"""Durable execution for agents that live in notebooks.
+
+The tour, in reading order:
+
+    %load_ext jupyter_durable       then `%%durable NAME` as the first line of a cell makes it a run
+    tool, step                      what becomes a step of it
+    idempotency_key, now, uuid4     what a tool may ask; log, progress: what it may say
+    run                             the same engine around a function or a block, outside notebooks
+    open_store                      the runs of a store, and deciding about them from another process
+    testing                         prove that your agent survives: crash points, shuffled schedules
+    DurableError, ...               every error carries `.hint`, the exact next step
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jupyter_durable.capture.functions import idempotency_key, log, now, progress, step, tool, uuid4
+    from jupyter_durable.errors import (
+        AlreadyDecidedError,
+        ApprovalRejected,
+        BudgetExceeded,
+        DivergenceError,
+        DurableError,
+        EncodingError,
+        IntegrityError,
+        LeaseHeldError,
+        LeaseLost,
+        RunClosedError,
+        RunNotFoundError,
+        RunParked,
+        StepInDoubtError,
+        StoreError,
+    )
+    from jupyter_durable.runtime.doubt import RETRY, UNKNOWN
+    from jupyter_durable.session import open_store, run
+
+__all__ = [
+    "RETRY",
+    "UNKNOWN",
+    "AlreadyDecidedError",
+    "ApprovalRejected",
+    "BudgetExceeded",
+    "DivergenceError",
+    "DurableError",
+    "EncodingError",
+    "IntegrityError",
+    "LeaseHeldError",
+    "LeaseLost",
+    "RunClosedError",
+    "RunNotFoundError",
+    "RunParked",
+    "StepInDoubtError",
+    "StoreError",
+    "idempotency_key",
+    "load_ipython_extension",
+    "log",
+    "now",
+    "open_store",
+    "progress",
+    "run",
+    "step",
+    "tool",
+    "unload_ipython_extension",
+    "uuid4",
+]
+
+_FUNCTIONS = frozenset({"idempotency_key", "log", "now", "progress", "step", "tool", "uuid4"})
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on first use: `%load_ext` must not pay for the engine.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _FUNCTIONS:
+        from jupyter_durable.capture import functions as home
+    elif name in ("run", "open_store"):
+        import jupyter_durable.session as home
+    elif name in ("RETRY", "UNKNOWN"):
+        from jupyter_durable.runtime import doubt as home
+    else:
+        from jupyter_durable import errors as home
+    value = getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext jupyter_durable`."""
+    from jupyter_durable.kernel.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext jupyter_durable`."""
+    from jupyter_durable.kernel.extension import unload
+
+    unload(shell)

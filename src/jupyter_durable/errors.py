@@ -72,7 +72,13 @@ class DivergenceError(DurableError):
     """
 
     def __init__(
-        self, message: str = "", *, recorded: str = "", current: str = "", difference: str = "", hint: str = ""
+        self,
+        message: str = "",
+        *,
+        recorded: str = "",
+        current: str = "",
+        difference: str = "",
+        hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.recorded = recorded

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +30,7 @@ EntryType = Literal[
     "scope",  # a scope got its first entry: parent, key, occurrence
     "values",  # uuids, random state, clock readings handed to a scope since its last entry
     "start",  # a step's attempt is about to be made
+    "chunk",  # an item of a stream, delivered before the stream's end
     "attempt",  # an attempt failed and another follows after a delay
     "output",  # stdout and displays made inside a step (or by the run), shown again on replay
     "mutation",  # arguments a tool changed in place
@@ -63,7 +64,7 @@ class Payload(NamedTuple):
     codec: str
     body: bytes
     refs: tuple[bytes, ...] = ()
-    chunks: tuple[Chunk, ...] = ()
+    chunks: Sequence[Chunk] = ()
 
 
 class Draft(NamedTuple):

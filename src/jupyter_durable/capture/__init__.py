@@ -1,1 +1,1 @@
-"""capture."""
+"""Instruments: one module for each kind of call that becomes a step."""

@@ -1,1 +1,206 @@
-"""Values to bytes and back, without losing anything on the way."""
+"""Values to bytes and back, without losing anything on the way.
+
+| payload codec | body |
+|---|---|
+| `json1` | JSON: exact dict, list, str, int, float, bool, None (`codec.plain`) |
+| `bytes1` | the bytes themselves |
+| `tree1` | JSON with typed nodes and references to chunks (`codec.writer`) |
+| `signed1` | 16 bytes of MAC over run, codec, text and references; then as `tree1`, and may contain pickles |
+
+What a tag means never changes, for payloads as for nodes: a new way to write gets a new tag, and
+the old one stays readable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from jupyter_durable.codec.names import main_namespace
+from jupyter_durable.codec.plain import ATOMS, dumps, loads, plain
+from jupyter_durable.codec.seal import Sealer
+from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.errors import EncodingError, IntegrityError
+from jupyter_durable.model import Chunk, Payload
+
+__all__ = ["Codec", "StoreKey"]
+
+_SMALL = 2048  # bytes of JSON; smaller values are one body, whatever is in them
+_ROOT = 4096
+_MAC = 16
+_VERIFY = "jupyter durable verify shows what was altered"
+
+
+class Codec:
+    """Encodes values for one store and decodes them again. Safe to use from several threads.
+
+    `bind` is the run's id: signatures and sealed secrets hold for that run alone. `namespace` gives
+    the notebook's definitions (default: those of `__main__`). `pickle="never"` refuses what only
+    pickle could keep.
+
+    >>> codec = Codec(StoreKey(b"0" * 32))
+    >>> payload = codec.encode({"n": (1, 2)}, bind="run-1", has_chunk=lambda digest: False)
+    >>> codec.decode(payload, bind="run-1", load=lambda digest: None)
+    {'n': (1, 2)}
+    """
+
+    def __init__(
+        self,
+        key: StoreKey,
+        *,
+        pickle: Literal["auto", "never"] = "auto",
+        namespace: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.pickle = pickle
+        self.namespace = namespace or main_namespace
+        self.sealer = Sealer(key.derive("seal"))
+        self._key = key
+        self._blob = hashlib.blake2b(key=key.derive("blob"), digest_size=16)
+
+    def encode(
+        self, value: Any, *, bind: str, has_chunk: Callable[[bytes], bool], what: str = "value"
+    ) -> Payload:
+        """The payload of `value`, with those of its chunks that `has_chunk` does not know.
+
+        Raises `EncodingError` naming the path to what cannot be stored, `what` being its root.
+        """
+        return _fast(value) or self._encode(value, bind, has_chunk, what)
+
+    def encode_lossy(self, value: Any, *, bind: str, has_chunk: Callable[[bytes], bool]) -> Payload:
+        """The same for what people read and replay does not need: arguments.
+
+        What cannot be stored as typed data becomes a placeholder that names its type
+        (`codec.kinds.Omitted`). Never pickles, never raises.
+        """
+        try:
+            return _fast(value) or self._encode(value, bind, has_chunk, "", lossy=True)
+        except Exception:  # noqa: BLE001 - a value may raise anything when it is looked at
+            from jupyter_durable.codec.kinds import Omitted
+
+            return self._encode(Omitted(type(value).__name__), bind, has_chunk, "", lossy=True)
+
+    def decode(self, payload: Payload, *, bind: str, load: Callable[[bytes], Chunk]) -> Any:
+        """The value. `load` gives the chunk of a digest.
+
+        Raises `IntegrityError` if a signature does not verify, before anything is unpickled;
+        `EncodingError` if the code the value needs is not there, or is older than the value.
+        """
+        codec, body, refs = payload[:3]
+        if codec == "json1":
+            try:
+                return loads(body)
+            except ValueError:
+                raise IntegrityError("a stored value is not readable", hint=_VERIFY) from None
+        if codec == "bytes1":
+            return bytes(body)
+        if codec not in ("tree1", "signed1"):
+            raise EncodingError(
+                f"a stored value uses the unknown codec {codec!r}",
+                hint="it was written by a newer version: pip install -U jupyter-durable",
+            )
+        from jupyter_durable.codec.reader import Reader
+
+        signed = codec == "signed1"
+        if signed:
+            mac, body = bytes(body[:_MAC]), body[_MAC:]
+            if not self._key.check("pickle", mac, bind.encode(), codec.encode(), body, *refs):
+                raise IntegrityError(
+                    "the signature of a stored value does not verify: it was altered, or belongs to another run",
+                    hint=_VERIFY + "; nothing of it was loaded",
+                )
+        try:
+            return Reader(self, bind, load, signed=signed).text(body, refs)
+        except (IntegrityError, EncodingError):
+            raise
+        except Exception as error:
+            raise EncodingError(
+                f"a stored value cannot be made again: {type(error).__name__}: {error}",
+                hint="restore the definitions it was made with, then resume; or fork before the step that made it",
+            ) from error
+
+    def digest(self, data: bytes, refs: tuple[bytes, ...]) -> bytes:
+        """`StoreKey.mac("blob", data, *refs)`: the name of a chunk."""
+        state = self._blob.copy()
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+        for ref in refs:
+            state.update(b"\x10\0\0\0\0\0\0\0" + ref)
+        return state.digest()
+
+    def seal(self, value: Any, bind: str) -> bytes:
+        """A pydantic secret as base64 of its sealed form."""
+        from jupyter_durable.codec.writer import Writer
+
+        text = Writer(self, bind, lambda digest: False, inline=True).value(value)
+        assert isinstance(text, str)
+        return b2a_base64(self.sealer.seal(text.encode("utf-8", "surrogatepass"), bind), newline=False)
+
+    def seal_if_secret(self, value: Any, bind: str) -> bytes | None:
+        """`seal`, for the objects inside a pickle; None for those that are no secrets."""
+        if "pydantic" not in sys.modules or not hasattr(value, "get_secret_value"):
+            return None
+        from jupyter_durable.codec.models import is_secret
+
+        return self.seal(value, bind) if is_secret(value) else None
+
+    def unseal(self, sealed: str | bytes, bind: str) -> Any:
+        """The secret. Raises `IntegrityError`."""
+        from jupyter_durable.codec.reader import Reader
+
+        text = self.sealer.unseal(a2b_base64(sealed), bind)
+        return Reader(self, bind, _no_chunk, signed=True).text(text, ())
+
+    def _encode(
+        self, value: Any, bind: str, has_chunk: Callable[[bytes], bool], what: str, *, lossy: bool = False
+    ) -> Payload:
+        from jupyter_durable.codec.spine import Ref, render, size
+        from jupyter_durable.codec.writer import PickleWhole, Unstorable, Writer, fail
+
+        first = writer = Writer(self, bind, has_chunk, lossy=lossy)
+        try:
+            try:
+                pieces = writer.structure(value)
+                if first.repeated:  # its objects stay alive meanwhile, so that no id is used again
+                    writer = Writer(self, bind, has_chunk, lossy=lossy, shared=first.repeated)
+                    pieces = writer.structure(value)
+            except PickleWhole:
+                writer = Writer(self, bind, has_chunk, lossy=lossy)
+                pieces = writer.whole(value)
+        except Unstorable as error:
+            raise fail(error, what) from error.__cause__
+        except RecursionError:
+            raise EncodingError(
+                f"{what}: nested too deeply to be stored", path=what, hint="return a flatter value"
+            ) from None
+        if size(pieces) >= _ROOT:
+            pieces = ['{"$":"@","i":', Ref(writer.store(*render(pieces))), "}"]
+        body, refs = render(pieces)
+        chunks: Any = writer.chunks(refs)
+        if not writer.signed:
+            return Payload("tree1", body, refs, chunks)
+        mac = self._key.mac("pickle", bind.encode(), b"signed1", body, *refs)
+        return Payload("signed1", mac + body, refs, chunks)
+
+
+def _fast(value: Any) -> Payload | None:
+    """The payload of small values that JSON keeps as they are: most of all steps."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        if len(value) > _SMALL or plain(value) is None:
+            return None
+    elif kind is bytes:
+        return Payload("bytes1", value) if len(value) <= _ROOT else None
+    elif kind not in ATOMS or (kind is str and len(value) > _SMALL):
+        return None
+    try:
+        body = dumps(value).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):  # digits beyond the interpreter's limit; depth
+        return None
+    return Payload("json1", body) if len(body) <= _SMALL else None
+
+
+def _no_chunk(digest: bytes) -> Chunk:
+    raise IntegrityError("a sealed secret refers to a chunk", hint=_VERIFY)

@@ -1,1 +1,1 @@
-"""headless."""
+"""Notebooks as jobs, through nbclient."""

@@ -136,7 +136,14 @@ class JournalStore(Protocol):
     # -- the inbox -------------------------------------------------------------------------------
 
     def post(
-        self, run_id: str, kind: str, key: str, value: Mapping[str, Any], *, by: str, payload: Payload | None = None
+        self,
+        run_id: str,
+        kind: str,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        by: str,
+        payload: Payload | None = None,
     ) -> InboxItem:
         """Write a row for the run's owner to consume; durable when it returns.
 

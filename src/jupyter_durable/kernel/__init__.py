@@ -1,1 +1,1 @@
-"""kernel."""
+"""The IPython side: the cell magic, identity of code, snapshots of the namespace."""

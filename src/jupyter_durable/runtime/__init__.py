@@ -1,1 +1,1 @@
-"""runtime."""
+"""Runs being executed by this process: scopes, steps, leases, what changes by itself."""

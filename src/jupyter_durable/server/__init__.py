@@ -1,1 +1,1 @@
-"""server."""
+"""The Jupyter Server extension: REST and the event stream."""

@@ -1,1 +1,1 @@
-"""timeline."""
+"""What people see of runs: rows, and later their display."""

@@ -1,0 +1,199 @@
+"""Which job is this? One headless execution of a notebook, across as many calls as it takes.
+
+A job's id stands in its output notebook (metadata `jupyter_durable`) and in the rows of its runs.
+A call with the same notebook and parameters finds the unfinished job by either: also between two
+durable cells, and also if the output was thrown away or the store was moved to another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jupyter_durable.clock import Clock, SystemClock
+from jupyter_durable.errors import DurableError, LeaseHeldError
+from jupyter_durable.headless import parameters as params
+from jupyter_durable.headless import save
+from jupyter_durable.model import FINAL, Owner, RunRecord, new_id
+
+if TYPE_CHECKING:
+    from jupyter_durable.journal.ports import JournalStore
+
+METADATA = "jupyter_durable"
+
+JobStatus = Literal["running", "completed", "failed", "waiting", "interrupted", "gave_up"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One headless execution of `notebook`.
+
+    `id` is a UUIDv7, a dot and the digest of the parameters. `nb` is the notebook's content, and
+    `store` what `--store` was given (None: the default store).
+    """
+
+    id: str
+    notebook: Path
+    output: Path
+    nb: Any = field(repr=False, compare=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    store: str | None = None
+    resumed: bool = False
+
+    @property
+    def digest(self) -> str:
+        """What stands for the parameters."""
+        return self.id.rpartition(".")[2]
+
+    def metadata(self, status: JobStatus) -> dict[str, Any]:
+        """What the output notebook says about the job. No absolute paths: notebooks are shared."""
+        return {
+            "job": self.id,
+            "notebook": os.path.relpath(self.notebook, self.output.parent),
+            "status": status,
+            "runner": asdict(_this_runner()) if status == "running" else None,
+        }
+
+    @contextmanager
+    def open_store(self) -> Iterator[JournalStore]:
+        """The job's store, closed at the end of the block."""
+        from jupyter_durable.store import connect
+
+        store = connect(self.store)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def open_job(
+    notebook: Path,
+    output: Path | None = None,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    store: str | None = None,
+    new: bool = False,
+    clock: Clock | None = None,
+) -> Job:
+    """The unfinished job of this notebook and these parameters, or (also if `new`) another.
+
+    A job is finished when it has completed: one that failed is resumed, too. Raises
+    `LeaseHeldError` if a live process of this machine is at it, `DurableError` if the notebook is
+    none or the parameters are not JSON data.
+
+    >>> open_job(Path("research.ipynb"), parameters={"topic": "with"}).resumed  # doctest: +SKIP
+    False
+    """
+    notebook = notebook.resolve()
+    output = (output or default_output(notebook)).resolve()
+    if output == notebook:
+        raise DurableError(
+            "the output would overwrite the notebook itself",
+            hint=f"choose another: -o {default_output(notebook).name}",
+        )
+    parameters = parameters or {}
+    job_id = f"{new_id((clock or SystemClock()).now())}.{params.digest(parameters)}"
+    job = Job(job_id, notebook, output, save.read(notebook), parameters, store)
+    if (unfinished := _unfinished(job)) is None or new:
+        return job
+    return replace(job, id=unfinished, resumed=True)
+
+
+def default_output(notebook: Path) -> Path:
+    """Where a job writes unless told otherwise: beside the notebook, `nb.ipynb` → `nb.out.ipynb`.
+
+    >>> default_output(Path("research.ipynb")).name
+    'research.out.ipynb'
+    """
+    return notebook.with_name(f"{notebook.stem}.out{notebook.suffix or '.ipynb'}")
+
+
+def _unfinished(job: Job) -> str | None:
+    found, status, runner = _in_output(job)
+    if found is not None:
+        from jupyter_durable.store.leases import is_gone, is_same
+
+        if status == "running" and runner and not (is_same(runner, _this_runner()) or is_gone(runner)):
+            raise LeaseHeldError(
+                f"this job is being run by {runner}",
+                owner=str(runner),
+                hint="let it finish or stop it; to run the notebook beside it give another -o and --new",
+            )
+        return None if status == "completed" else found
+    with job.open_store() as store:
+        for run in store.runs(notebook=str(job.notebook)):
+            if run.job_id and run.job_id.endswith(f".{job.digest}"):
+                return run.job_id if _is_unfinished(store.runs(job_id=run.job_id)) else None
+    return None
+
+
+def _in_output(job: Job) -> tuple[str | None, str, Owner | None]:
+    """The id, status and runner of the job that wrote the output, if that is of the same kind as `job`."""
+    try:
+        said = json.loads(job.output.read_text("utf-8"))["metadata"][METADATA]
+        found, status = str(said["job"]), str(said["status"])
+        runner = Owner(**said["runner"]) if said["runner"] else None
+        same = said["notebook"] == job.metadata("running")["notebook"] and found.endswith(f".{job.digest}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, "", None  # no output yet, or not one of ours
+    return (found, status, runner) if same else (None, "", None)
+
+
+def _is_unfinished(runs: list[RunRecord]) -> bool:
+    left_behind = {run.forked_from for run in runs}  # its fork goes on in its place
+    return any(run.status not in FINAL and run.id not in left_behind for run in runs)
+
+
+def _this_runner() -> Owner:
+    from jupyter_durable.store.leases import this_owner
+
+    return this_owner("jupyter durable run")
+
+
+# -- what the runner needs from the store ----------------------------------------------------------
+
+
+def progress(job: Job) -> object:
+    """What the job has got done: how many outcomes each of its runs holds.
+
+    Not the length of the journals: each resumption writes an entry, whether it gets further or not.
+    """
+    with job.open_store() as store:
+        return {
+            run.id: sum(entry.type == "outcome" for entry in store.entries(run.id))
+            for run in store.runs(job_id=job.id)
+        }
+
+
+def wait_for_orphans(job: Job, *, patience: float = 10.0, clock: Clock | None = None) -> None:
+    """Return when no process of an earlier call holds a run of this job, or after `patience` seconds.
+
+    A kernel outlives its killed runner by a second or so, and a supervisor calls again at once.
+    """
+    from jupyter_durable.store.leases import is_gone, this_host
+
+    clock = clock or SystemClock()
+    end = clock.monotonic() + patience
+    with job.open_store() as store:
+        owners = [run.owner for run in store.runs(job_id=job.id) if run.owner]
+    while any(o.host == this_host() and not is_gone(o) for o in owners) and clock.monotonic() < end:
+        clock.wait(0.05)
+
+
+def remember_output(job: Job) -> None:
+    """Let the runs of this job be found from its output notebook, too."""
+    with job.open_store() as store:
+        for run in store.runs(job_id=job.id):
+            store.add_alias(run.id, str(job.output))
+
+
+def runs(job: Job) -> tuple[dict[str, Any], ...]:
+    """The runs of this job, oldest first: id, name and status."""
+    with job.open_store() as store:
+        found = store.runs(job_id=job.id)
+    return tuple({"id": run.id, "name": run.name, "status": run.status} for run in reversed(found))

@@ -1,0 +1,378 @@
+"""A journal, read back: which scopes and steps it holds, and which of them still count.
+
+Entries are folded in order. Four things take entries out of what replays, without ever removing
+them from the journal:
+
+- a `retry` reopens failed steps, and what was done while their error unwound becomes history;
+- a `cut` (a fork going live in a scope) drops what its parent recorded from there on;
+- a cancellation that nothing survived (the cancel or interrupt that ended a process) leaves its
+  steps open: it is confirmed only by a later start, outside any handler, in its own scope or an
+  ancestor's (`_settle`);
+- steps made inside an attempt whose step has an outcome are covered by that outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
+
+ROOT = 0
+"""The run itself: entries that belong to no scope, and the parent of the main scope."""
+MAIN = 1
+"""The scope of the cell, function or block that the run executes."""
+
+
+class RecordedStep:
+    """One step as the journal knows it. `outcome` is its checkpoint's entry, None while it is open."""
+
+    __slots__ = (
+        "args",
+        "attempts",
+        "chunks",
+        "digest",
+        "effect",
+        "ended_at",
+        "failures",
+        "history",
+        "kind",
+        "mutation",
+        "name",
+        "notes",
+        "opened_at",
+        "outcome",
+        "outcome_at",
+        "output",
+        "pos",
+        "refs",
+        "reopened",
+        "scope",
+        "seq",
+        "start_at",
+        "unseen",
+        "unwinding",
+    )
+
+    def __init__(self, entry: Entry) -> None:
+        meta = entry.meta
+        self.scope = entry.scope
+        self.pos = entry.pos
+        self.seq = entry.seq
+        self.kind: StepKind = meta["k"]
+        self.name: str = meta["n"]
+        self.digest: str = meta["d"]
+        self.effect: Effect = meta.get("e", "retryable")
+        self.args: Payload | None = entry.payload
+        self.attempts: int = meta.get("a", 1)
+        self.failures = 0
+        self.outcome: Entry | None = None
+        self.unseen: Entry | None = None
+        self.output: list[Entry] | None = None
+        self.mutation: Entry | None = None
+        self.notes: list[Entry] | None = None
+        self.chunks: list[Entry] | None = None  # of a stream, delivered in the present attempt
+        self.reopened = False
+        self.history = False
+        self.opened_at = entry.at
+        self.ended_at: float | None = None
+        # "c": made while a cancel was being handled; "e": while errors of the steps `refs` were.
+        self.unwinding: str = meta.get("u", "")
+        self.refs: list[list[int]] | None = meta.get("r")
+        # Places in the replay order, filled in by `Index.events`.
+        self.start_at = -1
+        self.outcome_at = -1
+
+    @property
+    def id(self) -> str:
+        """What people type: `scope.position`."""
+        return f"{self.scope}.{self.pos}"
+
+    @property
+    def status(self) -> str:
+        """The outcome's status, or "open"."""
+        return "open" if self.outcome is None else str(self.outcome.meta["s"])
+
+    def reopen(self) -> None:
+        """Forget the outcome; the next attempt starts a fresh child scope."""
+        self.outcome = self.unseen = self.mutation = self.output = self.ended_at = self.chunks = None
+        self.failures += 1
+        self.reopened = True
+
+
+class RecordedScope:
+    """One strand of a run as the journal knows it. `n` is its place among siblings with the same key."""
+
+    __slots__ = (
+        "dropped",
+        "first_seq",
+        "id",
+        "key",
+        "last_seq",
+        "n",
+        "next_pos",
+        "parent",
+        "soft",
+        "steps",
+        "values",
+    )
+
+    def __init__(self, number: int, parent: int, key: str, n: int, first_seq: int) -> None:
+        self.id = number
+        self.parent = parent
+        self.key = key
+        self.n = n
+        self.first_seq = first_seq
+        self.steps: list[RecordedStep] = []
+        self.next_pos = 0
+        self.values: list[tuple[int, dict[str, list[Any]]]] = []
+        self.dropped = False
+        # A step in here was reopened: what follows may rightly differ from what was recorded.
+        self.soft = False
+
+
+class Index:
+    """Folds entries into scopes and steps. `base_seq` is the last entry a fork has from its parent.
+
+    >>> Index([]).scopes[MAIN].steps
+    []
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), *, base_seq: int = 0) -> None:
+        self.scopes: dict[int, RecordedScope] = {MAIN: RecordedScope(MAIN, ROOT, "main", 0, 0)}
+        self.children: dict[tuple[int, str], list[RecordedScope]] = {}
+        self.base_seq = base_seq
+        self.head = 0
+        self.opened: Entry | None = None
+        self.closed: Entry | None = None
+        self._resumed_at: list[int] = []
+        self.notes: list[Entry] = []
+        self.outputs: list[Entry] = []
+        self.decisions: dict[str, Entry] = {}
+        self.abandoned: list[RecordedStep] = []
+        self._by_place: dict[tuple[int, int], RecordedStep] = {}
+        self._cancels: list[RecordedStep] = []
+        self._unwinds: list[RecordedStep] = []
+        self._last_plain: dict[int, int] = {}
+        self.extend(entries)
+
+    def extend(self, entries: Iterable[Entry]) -> None:
+        """Fold more entries in; the process that wrote them has ended, or is about to write more."""
+        for entry in entries:
+            self._fold(entry)
+        self._settle()
+
+    def preview(self, draft: Draft) -> None:
+        """Fold an entry in that is not appended, to see what it would do."""
+        self._fold(Entry(self.head, draft.type, draft.scope, draft.pos, 0.0, dict(draft.meta), None, b""))
+
+    # -- folding ---------------------------------------------------------------------------------
+
+    def _fold(self, entry: Entry) -> None:
+        kind = entry.type
+        self.head = entry.seq
+        if kind == "start":
+            self._start(entry)
+        elif kind == "outcome":
+            step = self._by_place[entry.scope, entry.pos]
+            # Cancelled while its outcome was being committed: the caller never saw that one.
+            step.unseen = step.outcome
+            step.outcome = entry
+            step.ended_at = entry.at
+            step.reopened = False
+            if entry.meta["s"] == "cancelled":
+                self._cancels.append(step)
+        elif kind == "values":
+            self.scopes[entry.scope].values.append((entry.seq, entry.meta["v"]))
+        elif kind == "scope":
+            self._add_scope(entry)
+        elif kind == "attempt":
+            self._by_place[entry.scope, entry.pos].failures += 1
+        elif kind == "output":
+            if entry.scope == ROOT:
+                self.outputs.append(entry)
+            else:
+                step = self._by_place[entry.scope, entry.pos]
+                step.output = [*(step.output or ()), entry]
+        elif kind == "chunk":
+            step = self._by_place[entry.scope, entry.pos]
+            if step.chunks is None:
+                step.chunks = []
+            step.chunks.append(entry)
+        elif kind == "mutation":
+            self._by_place[entry.scope, entry.pos].mutation = entry
+        elif kind == "retry":
+            self._reopen(entry.meta["steps"], entry.meta.get("history", ()))
+        elif kind == "cut":
+            self._cut(entry.meta)
+        elif kind == "resumed":
+            self._resumed_at.append(entry.seq)
+            self.closed = None
+            self._settle()
+        elif kind == "closed":
+            self.closed = entry
+            if entry.meta["s"] == "completed":
+                # Whatever was cancelled, the run went on to its end.
+                self._cancels.clear()
+                self._unwinds.clear()
+        elif kind == "decision":
+            self.decisions[entry.meta["key"]] = entry
+        elif kind == "log":
+            place = self._by_place.get((entry.scope, entry.pos))
+            if place is None:
+                self.notes.append(entry)
+            else:
+                place.notes = [*(place.notes or ()), entry]
+        elif kind == "opened":
+            if self.opened is not None:  # a fork takes its parent's journal up
+                self._resumed_at.append(entry.seq)
+                self.closed = None
+                self._settle()
+            if self.opened is None or entry.payload is not None:
+                self.opened = entry
+
+    def _start(self, entry: Entry) -> None:
+        place = entry.scope, entry.pos
+        step = self._by_place.get(place)
+        if step is not None:  # another attempt
+            step.attempts = entry.meta.get("a", 1)
+            step.chunks = None
+            return
+        step = self._by_place[place] = RecordedStep(entry)
+        scope = self.scopes[entry.scope]
+        scope.steps.append(step)
+        if entry.pos >= scope.next_pos:
+            scope.next_pos = entry.pos + 1
+        if not step.unwinding:
+            self._last_plain[entry.scope] = entry.seq
+        elif step.unwinding == "c":
+            self._unwinds.append(step)
+
+    def _add_scope(self, entry: Entry) -> None:
+        meta = entry.meta
+        scope = RecordedScope(entry.scope, meta["p"], meta["k"], meta["i"], entry.seq)
+        self.scopes[scope.id] = scope
+        self.children.setdefault((scope.parent, scope.key), []).append(scope)
+
+    def _settle(self) -> None:
+        """A process has ended here: cancellations that it did not outlive leave their steps open."""
+        for step in self._cancels:
+            if step.outcome is not None and not self._survived(step.scope, step.outcome.seq):
+                step.outcome = step.unseen
+                if step.outcome is None:
+                    step.output = step.ended_at = None
+        for step in self._unwinds:
+            if not self._survived(step.scope, step.seq):
+                step.history = True
+        if any(step.history for step in self._unwinds):
+            for scope in self.scopes.values():
+                scope.steps = [step for step in scope.steps if not step.history]
+        self._cancels.clear()
+        self._unwinds.clear()
+
+    def _survived(self, scope: int, seq: int) -> bool:
+        while scope != ROOT:
+            if self._last_plain.get(scope, -1) > seq:
+                return True
+            scope = self.scopes[scope].parent
+        return False
+
+    def _reopen(self, steps: Iterable[Iterable[int]], history: Iterable[int]) -> None:
+        for place in steps:
+            scope, pos = place
+            step = self._by_place[scope, pos]
+            step.reopen()
+            while scope != ROOT:
+                self.scopes[scope].soft = True
+                scope = self.scopes[scope].parent
+        gone = set(history)
+        if gone:
+            for recorded in self.scopes.values():
+                for step in recorded.steps:
+                    step.history = step.history or step.seq in gone
+                recorded.steps = [step for step in recorded.steps if not step.history]
+
+    def _cut(self, meta: dict[str, Any]) -> None:
+        upto = meta["upto"]
+        for number, since in meta["drop"]:
+            scope = self.scopes[number]
+            scope.values = [(seq, read) for seq, read in scope.values if not since <= seq <= upto]
+            gone = [step for step in scope.steps if since <= step.seq <= upto]
+            if gone:
+                self.abandoned += gone
+                scope.steps = [step for step in scope.steps if not since <= step.seq <= upto]
+        for number in meta["scopes"]:
+            self.drop_scope(self.scopes[number])
+
+    def drop_scope(self, scope: RecordedScope) -> None:
+        """Take an unbound scope, and all inside it, out of what replays."""
+        scope.dropped = True
+        self.abandoned += scope.steps
+        scope.steps = []
+        siblings = self.children[scope.parent, scope.key]
+        if scope in siblings:
+            siblings.remove(scope)
+        for child in [c for group in self.children.values() for c in group if c.parent == scope.id]:
+            self.drop_scope(child)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def step(self, scope: int, pos: int) -> RecordedStep | None:
+        """The step at that place, history included."""
+        return self._by_place.get((scope, pos))
+
+    def all_steps(self) -> list[RecordedStep]:
+        """Every step ever started, in journal order, history and abandoned ones included."""
+        return sorted(self._by_place.values(), key=lambda step: step.seq)
+
+    def replays(self, step: RecordedStep) -> int:
+        """How often processes took the run up after the step had its outcome, and were answered from it."""
+        if step.outcome is None:
+            return 0
+        return sum(seq > step.outcome.seq for seq in self._resumed_at)
+
+    def attempt_key(self, step: RecordedStep) -> str:
+        """The key of the scope inside the step's present attempt."""
+        return f"@{step.pos}.{step.failures}"
+
+    def active(self, scope: RecordedScope) -> bool:
+        """Whether the scope's steps replay: it is not inside an attempt that is over."""
+        while scope.parent != ROOT:
+            if scope.dropped:
+                return False
+            if scope.key.startswith("@"):
+                step = self._by_place.get((scope.parent, int(scope.key[1:].split(".")[0])))
+                if (
+                    step is None
+                    or step.history
+                    or step.outcome is not None
+                    or self.attempt_key(step) != scope.key
+                ):
+                    return False
+            scope = self.scopes[scope.parent]
+        return True
+
+    def events(self) -> list[tuple[RecordedStep, Entry | None]]:
+        """What a faithful replay goes through, in journal order: (step, None) a start, (step, outcome) an end.
+
+        Numbers the steps' `start_at` and `outcome_at` accordingly.
+        """
+        found: list[tuple[int, RecordedStep, Entry | None]] = []
+        for scope in self.scopes.values():
+            if scope.steps and self.active(scope):
+                for step in scope.steps:
+                    found.append((step.seq, step, None))
+                    if step.outcome is not None:
+                        found.append((step.outcome.seq, step, step.outcome))
+        found.sort(key=lambda event: event[0])
+        for place, (_, step, outcome) in enumerate(found):
+            if outcome is None:
+                step.start_at = place
+            else:
+                step.outcome_at = place
+        return [(step, outcome) for _, step, outcome in found]
+
+    def inside(self, step: RecordedStep) -> RecordedScope | None:
+        """The recorded scope inside the step's present attempt, if it has entries."""
+        group = self.children.get((step.scope, self.attempt_key(step)))
+        return group[0] if group else None

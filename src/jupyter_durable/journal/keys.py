@@ -1,0 +1,73 @@
+"""Stable names: of scopes at spawn, of steps, of a step's effect in the world."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import Context
+from types import CodeType
+from typing import Any
+
+from jupyter_durable.codec.canonical import Canonical
+from jupyter_durable.codec.secret import StoreKey
+
+
+def step_id(scope: int, pos: int) -> str:
+    """`scope.position`, as people type it.
+
+    >>> step_id(1, 4)
+    '1.4'
+    """
+    return f"{scope}.{pos}"
+
+
+def parse_step_id(text: str) -> tuple[int, int]:
+    """The scope and position of a step id. Raises `ValueError`.
+
+    >>> parse_step_id("1.4")
+    (1, 4)
+    """
+    scope, _, pos = text.partition(".")
+    return int(scope), int(pos)
+
+
+def idempotency_key(key: StoreKey, root_id: str, scope: int, pos: int) -> str:
+    """The same for every attempt of a step, in every process and automatic fork; 32 hex digits."""
+    return key.mac("idempotency", root_id.encode(), step_id(scope, pos).encode()).hex()
+
+
+def _name(fn: Any) -> str:
+    name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+    return f"{getattr(fn, '__module__', None) or ''}:{name}"
+
+
+def callable_key(
+    canonical: Canonical, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str:
+    """The key of a strand that runs `fn(*args, **kwargs)` in a thread.
+
+    Wrappers that say nothing about the work are looked through: `functools.partial`, and the
+    `Context.run` that `asyncio.to_thread` submits.
+    """
+    while True:
+        if isinstance(fn, functools.partial):
+            inner: functools.partial[Any] = fn
+            fn, args, kwargs = inner.func, (*inner.args, *args), {**inner.keywords, **kwargs}
+        elif args and isinstance(getattr(fn, "__self__", None), Context) and fn.__name__ == "run":
+            fn, args = args[0], args[1:]
+        else:
+            break
+    return f"{_name(fn)}~{canonical.digest_call(args, kwargs).value.hex()}"
+
+
+def coroutine_key(canonical: Canonical, coro: Any) -> str:
+    """The key of a task that runs `coro`, which has not started: its function and its arguments."""
+    code: CodeType | None = getattr(coro, "cr_code", None)
+    frame = getattr(coro, "cr_frame", None)
+    if code is None or frame is None:
+        return f"{type(coro).__qualname__}~"
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)  # *args, **kwargs
+    values = frame.f_locals
+    arguments = tuple([values.get(name) for name in code.co_varnames[:count]])
+    return f"{coro.__qualname__}~{canonical.digest_call(arguments, {}).value.hex()}"

@@ -1,0 +1,89 @@
+"""The order in which a replay goes through a journal.
+
+A replayed outcome may be delivered when everything the journal recorded before it has come to pass
+again: earlier calls made, earlier outcomes delivered, earlier cancellations arrived. So races,
+`as_completed` and `wait(FIRST_COMPLETED)` go the same way again, whatever the schedule is now. Live
+calls come after the whole journal: that is when they happened, or would have.
+
+What is expected but does not come (the code was edited, or its own timing changed) must not hold up
+the rest for ever: the runtime then calls `overdue`, and the expected scope no longer holds anybody.
+"""
+
+from __future__ import annotations
+
+from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.model import Entry
+
+_PASSED, _OVERDUE = 1, 2
+
+
+class Order:
+    """A cursor over `Index.events`. Pure bookkeeping; not thread-safe by itself."""
+
+    __slots__ = ("_done", "at", "events", "size")
+
+    def __init__(self, events: list[tuple[RecordedStep, Entry | None]]) -> None:
+        self.events = events
+        self.size = len(events)
+        self._done = bytearray(self.size)
+        self.at = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing recorded is expected any more."""
+        return self.at >= self.size
+
+    def expected(self) -> tuple[RecordedStep, Entry | None] | None:
+        """The earliest recorded event that has not come to pass."""
+        return self.events[self.at] if self.at < self.size else None
+
+    def consume(self, place: int) -> None:
+        """The event at `place` has come to pass (again)."""
+        if place < 0:
+            return
+        done = self._done
+        done[place] = _PASSED
+        at = self.at
+        if place == at:
+            size = self.size
+            at += 1
+            while at < size and done[at]:
+                at += 1
+            self.at = at
+
+    def is_next(self, place: int) -> bool:
+        """Whether the event at `place` is the one expected now."""
+        return place == self.at
+
+    def drop(self, step: RecordedStep) -> None:
+        """The step will not be replayed: nobody waits for its call or its outcome."""
+        self.consume(step.start_at)
+        self.consume(step.outcome_at)
+
+    def overdue(self, scope: int) -> None:
+        """Nobody waits for this scope's events any more; they still count when they come."""
+        for place in range(self.at, self.size):
+            if self.events[place][0].scope == scope and not self._done[place]:
+                self._done[place] = _OVERDUE
+        while self.at < self.size and self._done[self.at]:
+            self.at += 1
+
+    def missing(self) -> list[RecordedStep]:
+        """The steps whose calls were recorded and have not been made, in journal order."""
+        done = self._done
+        return [
+            step
+            for place, (step, outcome) in enumerate(self.events)
+            if outcome is None and done[place] != _PASSED
+        ]
+
+    def gap(self) -> float:
+        """Seconds that passed, when recorded, between the expected event and the one before it."""
+        if self.at >= self.size:
+            return 0.0
+        step, outcome = self.events[self.at]
+        now = step.opened_at if outcome is None else outcome.at
+        if self.at == 0:
+            return 0.0
+        before, ended = self.events[self.at - 1]
+        return max(0.0, now - (before.opened_at if ended is None else ended.at))

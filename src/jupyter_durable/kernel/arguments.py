@@ -1,0 +1,144 @@
+"""The `%%durable` line: `%%durable [NAME] [--new | --resume RUN | --replay RUN] [--plan] ...`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import shlex
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import MagicArgumentParser
+
+_DESCRIPTION = """\
+Run this cell durably: every tool and model call in it is journaled before the cell may go on.
+
+Must be line 1 of the cell. If the kernel dies, the network fails or you interrupt it, run the cell
+again (in a fresh kernel `%load_ext jupyter_durable` and the cell are enough): finished steps are
+answered from the journal, and the run continues at the step that was cut off.
+
+`$name` and `{expression}` on the line are replaced by their values. `JUPYTER_DURABLE=off` in the
+environment makes this an ordinary cell. See also `%durable?`.
+"""
+_EPILOG = """\
+Examples::
+
+  %%durable research
+  %%durable research --new
+  %%durable research --tool 'fetch_*' --park-after 600
+  %%durable --plan
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CellArguments:
+    """What a `%%durable` line asks for. `park_after` is in seconds, None means never."""
+
+    name: str | None = None
+    new: bool = False
+    resume: str | None = None
+    replay: str | None = None
+    plan: bool = False
+    rerun_from: str | None = None
+    tools: tuple[str, ...] = ()
+    store: str | None = None
+    park_after: float | None = None
+
+
+class _Parser(MagicArgumentParser):  # type: ignore[misc]
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"%%durable: {message}\n  hint: {_hint(message, self)}")
+
+
+def _hint(message: str, parser: argparse.ArgumentParser) -> str:
+    for word in message.split():
+        if word.startswith("--"):
+            known = [option for action in parser._actions for option in action.option_strings]
+            option = word.rstrip(":,").partition("=")[0]
+            near = difflib.get_close_matches(option, known, 1)
+            if option not in known and near:
+                return f"did you mean {near[0]}?"
+    return "`%%durable?` lists what the line may say"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (0 <= seconds < math.inf):
+        raise ValueError
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # argparse names the type in its message
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="%durable", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("name", nargs="?", help="the run's name; the same name finds it again")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--new", action="store_true", help="start a new run, whatever ran before")
+    which.add_argument("--resume", metavar="RUN", help="continue this run (an id, or its beginning)")
+    which.add_argument("--replay", metavar="RUN", help="answer every call from this run; make none")
+    add("--plan", action="store_true", help="say what would be replayed and executed, and stop")
+    add("--rerun-from", metavar="STEP", help="fork the run before this step and execute from there")
+    add(
+        "--tool",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="make the notebook's functions that match a tool in this cell; may be repeated",
+    )
+    add("--store", metavar="URL", help="where to keep the journal: a path or URL")
+    add(
+        "--park-after", metavar="SECONDS", type=_seconds, help="leave the kernel free after waiting this long"
+    )
+    return parser
+
+
+def _words(line: str) -> list[str]:
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.escape = ""  # the backslashes of a Windows path in --store are just that
+    return list(lexer)
+
+
+def parse(line: str, shell: Any = None) -> CellArguments:
+    """Read what follows `%%durable` on line 1, expanding `$name` and `{expression}` in `shell`'s namespace.
+
+    Raises `IPython.core.error.UsageError`, which IPython shows without a traceback.
+
+    >>> parse("research --tool 'fetch_*' --park-after 60").tools
+    ('fetch_*',)
+    """
+    if shell is not None and ("$" in line or "{" in line):
+        # Expansion also looks at the locals of the frame `depth` levels up: past every frame there
+        # is only the user's namespace, and never a local of ours.
+        line = shell.var_expand(line, depth=1_000_000)
+    parser = _parser()
+    try:
+        words = _words(line)
+    except ValueError as error:
+        parser.error(f"{str(error).lower()} in: {line}")
+    given = parser.parse_args(words)
+    if given.rerun_from is not None and (given.new or given.replay):
+        parser.error("--rerun-from needs the run it forks, so it does not go with --new or --replay")
+    return CellArguments(
+        name=given.name,
+        new=given.new,
+        resume=given.resume,
+        replay=given.replay,
+        plan=given.plan,
+        rerun_from=given.rerun_from,
+        tools=tuple(given.tool),
+        store=given.store,
+        park_after=given.park_after,
+    )
+
+
+def help_text() -> str:
+    """What `%%durable?` shows."""
+    return str(_parser().format_help())

@@ -1,0 +1,100 @@
+"""Where the caller is: the current scope, by context variable, and who owns it.
+
+A scope is one *sequential* strand. Context variables are inherited by tasks and copied into threads,
+so a scope also knows its owner, the task or thread it belongs to; a call made by anybody else opens a
+scope of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from jupyter_durable.errors import RunClosedError
+
+if TYPE_CHECKING:
+    from jupyter_durable.journal.engine import LiveScope
+    from jupyter_durable.runtime.run import LiveRun
+    from jupyter_durable.runtime.values import Values
+
+_running_loop = asyncio._get_running_loop
+_current_task = asyncio.current_task
+_thread_id = threading.get_ident
+
+
+class Scope:
+    """A strand of a live run. `owner` is its task, or its thread's id; None until the first call.
+
+    `attempt` is the step this scope is inside of (its kind, scope and position), if it is.
+    """
+
+    __slots__ = ("attempt", "owner", "parent", "run", "state", "values")
+
+    def __init__(self, run: LiveRun, state: LiveScope, parent: Scope | None = None) -> None:
+        self.run = run
+        self.parent = parent
+        self.state = state
+        self.owner: Any = None
+        self.values: Values | None = None
+        self.attempt: Attempt | None = None
+
+    def forget_readings(self, *, cut: bool) -> None:
+        """The replay of this strand, and of those around it, has ended: what changes by itself is live again."""
+        strand: Scope | None = self
+        while strand is not None:
+            if strand.values is not None:
+                strand.values.close_recorded(cut=cut)
+            strand = strand.parent
+
+
+class Attempt:
+    """The step whose attempt is being made, for `idempotency_key`, `log` and `progress`."""
+
+    __slots__ = ("kind", "number", "pos", "scope")
+
+    def __init__(self, kind: str, scope: int, pos: int, number: int) -> None:
+        self.kind = kind
+        self.scope = scope
+        self.pos = pos
+        self.number = number
+
+
+SCOPE: ContextVar[Scope | None] = ContextVar("jupyter_durable_scope", default=None)
+
+
+def owner_now() -> Any:
+    """The running task, else this thread's id."""
+    loop = _running_loop()
+    if loop is None:
+        return _thread_id()
+    return _current_task(loop) or _thread_id()
+
+
+def current_scope() -> Scope | None:
+    """The scope that a call made here belongs to; None outside durable runs.
+
+    Raises `RunClosedError` in a task or thread that outlived its run.
+    """
+    scope = SCOPE.get()
+    if scope is None:
+        return None
+    run = scope.run
+    if run.closed:
+        run.refuse_late_call()
+        raise RunClosedError(
+            f"run {run.name!r} has ended, and this task or thread outlived it",
+            hint="await the task inside the durable cell, or start it in a cell of its own",
+        )
+    owner = owner_now()
+    if scope.owner is owner or scope.owner == owner:
+        return scope
+    if scope.owner is None:
+        scope.owner = owner
+        return scope
+    child = run.open_scope(scope, "~")
+    child.owner = owner
+    child.attempt = scope.attempt
+    SCOPE.set(child)
+    return child

@@ -1,0 +1,50 @@
+"""Which steps an error came from.
+
+An exception that a step raised is marked with the step. The mark is looked for through `__cause__`,
+`__context__` and the members of exception groups, because agents wrap what they catch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+_MARK = "__durable_step__"
+
+
+def mark(error: BaseException, run_id: str, scope: int, pos: int) -> None:
+    """Remember that this step raised `error`. The outermost step wins."""
+    try:
+        setattr(error, _MARK, (run_id, scope, pos))
+    except AttributeError:  # a class with __slots__; its steps are not found, which `finish` says
+        return
+
+
+def origins(error: BaseException | None, run_id: str) -> list[tuple[int, int]]:
+    """The steps of this run that `error` came from, as (scope, position), without duplicates."""
+    found: dict[tuple[int, int], None] = {}
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        current = todo.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        marked = getattr(current, _MARK, None)
+        if marked is not None and marked[0] == run_id:
+            found[marked[1], marked[2]] = None
+        todo += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            todo += current.exceptions
+    return list(found)
+
+
+def unwinding(run_id: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """What the caller is cleaning up after: ("c", ()) a cancel, ("e", steps) errors of steps, or ("", ())."""
+    error = sys.exc_info()[1]
+    if error is None:
+        return "", ()
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "c", ()
+    steps = tuple(origins(error, run_id))
+    return ("e", steps) if steps else ("", ())

@@ -1,0 +1,362 @@
+"""A run being executed by this process.
+
+LiveRun ─┬─ engine, turns     what to do about a call, and when (under one lock)
+         ├─ writer            entries, in order, in few commits
+         ├─ codec, canonical  values and digests
+         └─ scopes            strands that make calls; `runtime.context` finds the caller's
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jupyter_durable.clock import Clock, SystemClock
+from jupyter_durable.codec import Codec
+from jupyter_durable.codec.canonical import Canonical
+from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked
+from jupyter_durable.journal.divergence import explain
+from jupyter_durable.journal.engine import Call, Diverged, Engine, Execute
+from jupyter_durable.journal.index import ROOT, Index, RecordedStep
+from jupyter_durable.journal.keys import idempotency_key
+from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.model import Draft, Entry, Lease, Payload, RunRecord, RunStatus
+from jupyter_durable.runtime.context import SCOPE, Scope
+from jupyter_durable.runtime.origins import origins
+from jupyter_durable.runtime.turns import Turns
+from jupyter_durable.runtime.values import Cap, Values
+from jupyter_durable.runtime.writer import Writer
+
+if TYPE_CHECKING:
+    from jupyter_durable.runtime.randoms import RandomWatch
+
+
+class OutputPort(Protocol):
+    """What is written and displayed inside a step: `kernel.outputs` in a notebook."""
+
+    def start(self) -> Any:
+        """Begin to record what the current context writes."""
+        ...
+
+    def stop(self, recording: Any) -> list[dict[str, Any]]:
+        """End it; the outputs as nbformat has them."""
+        ...
+
+    def show(self, outputs: list[dict[str, Any]]) -> None:
+        """Write and display them again."""
+        ...
+
+
+def is_main(names: Mapping[str, Any]) -> bool:
+    """Whether a frame's globals are the notebook's (or the script's)."""
+    main = sys.modules.get("__main__")
+    return main is not None and names is main.__dict__
+
+
+class ReplayEnd(BaseException):
+    """A replay-only run has come to where it should stop (`goto`), or to the end of its journal."""
+
+
+class RunCancelled(BaseException):
+    """Somebody cancelled the run."""
+
+
+@dataclass(slots=True)
+class Options:
+    """How a run behaves in this process.
+
+    `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
+    `park_after`: seconds to wait for a person before the run parks; None: for ever. `jitter`: gives
+    seconds by which every live call is delayed (for tests).
+    """
+
+    replay_only: bool = False
+    until: tuple[int, int] | None = None
+    park_after: float | None = None
+    jitter: Callable[[], float] | None = None
+
+
+@dataclass(slots=True)
+class Stats:
+    """What this process did for the run."""
+
+    replayed: int = 0
+    executed: int = 0
+    notices: list[str] = field(default_factory=list)
+    late_calls: int = 0
+
+
+def control_flow(error: BaseException | None) -> BaseException | None:
+    """The control flow inside an exception group, if there is any (a TaskGroup wraps it); else `error`."""
+    if isinstance(error, BaseExceptionGroup):
+        found, _ = error.split((RunParked, LeaseLost, RunCancelled, ReplayEnd))
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        return found or error
+    return error
+
+
+class LiveRun:
+    """One run, being executed here. Made by `session`; entered and left by whoever executes the code."""
+
+    def __init__(
+        self,
+        *,
+        record: RunRecord,
+        lineage: Sequence[tuple[str, int]],
+        store: JournalStore,
+        codec: Codec,
+        index: Index,
+        lease: Lease | None,
+        clock: Clock | None = None,
+        options: Options | None = None,
+        output: OutputPort | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self.record = record
+        self.id = record.id
+        self.name = record.name
+        self.store = store
+        self.codec = codec
+        self.canonical = Canonical(store.key.derive("digest"))
+        self.index = index
+        self.clock = clock or SystemClock()
+        self.options = options or Options()
+        self.output = output
+        self.lock = threading.RLock()
+        self.engine = Engine(index, soft=record.forked_from is not None)
+        self.turns = Turns(self.engine, self.lock, self.clock)
+        self.turns.single = self._single
+        self.turns.in_run = self._timer_in_run
+        self.writer = Writer(self._append, on_error=self._write_failed)
+        self.lease = lease
+        self.closed = False
+        self.lost: BaseException | None = None
+        self.stats = Stats()
+        self.main = Scope(self, self.engine.main)
+        self.random: RandomWatch | None = None
+        self.wake = threading.Event()
+        self.cancelled_by: str | None = None
+        self._lineage = list(lineage)
+        self._unwritten: list[Scope] = []
+        self._cap = Cap(self.notice)
+        self._on_notice = on_notice
+        self._scopes = 1
+        self._has_chunk = store.has_chunk
+        self.user_code: Callable[[Mapping[str, Any]], bool] = is_main
+
+    # -- scopes ----------------------------------------------------------------------------------
+
+    def open_scope(self, parent: Scope, key: str) -> Scope:
+        """A strand spawned by `parent`."""
+        with self.lock:
+            state = self.engine.spawn(parent.state, key)
+            self._scopes += 1
+        return Scope(self, state, parent)
+
+    def close_scope(self, scope: Scope, *, clean: bool) -> None:
+        """A strand is over; see `Engine.end`."""
+        with self.lock:
+            self.engine.end(scope.state, clean=clean and not self.closed)
+            self._scopes -= 1
+            self.turns.changed()
+
+    def inner_scope(self, scope: Scope, decision: Execute) -> Scope:
+        """The scope inside an attempt."""
+        with self.lock:
+            return Scope(self, self.engine.attempt(scope.state, decision), scope)
+
+    def _single(self) -> bool:
+        return self._scopes == 1
+
+    def _timer_in_run(self, handle: asyncio.TimerHandle) -> bool:
+        context = getattr(handle, "_context", None)
+        scope = context.get(SCOPE) if context is not None else None
+        return scope is not None and scope.run is self
+
+    def values_of(self, scope: Scope) -> Values:
+        """The readings handed to a scope: recorded ones first, then live ones."""
+        values = scope.values
+        if values is None:
+            values = scope.values = Values(cap=self._cap, on_first=lambda _: self._unwritten.append(scope))
+            with self.lock:
+                recorded = self.engine.likely(scope.state)
+            if recorded is not None and not scope.state.cut:
+                for _, reading in recorded.values:
+                    values.extend(reading)
+        return values
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def _append(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
+        if self.lost is not None:
+            raise self.lost
+        if self.lease is None:
+            raise LeaseLost(f"run {self.name!r} is only being replayed here")
+        self.store.append(self.lease, drafts, durable=durable, status=status)
+
+    def _write_failed(self, error: BaseException) -> None:
+        if isinstance(error, LeaseLost):
+            self.lost = error
+
+    def encode(self, value: Any, what: str) -> Payload:
+        """A value that replay will need. Raises `EncodingError`."""
+        return self.codec.encode(value, bind=self.id, has_chunk=self._has_chunk, what=what)
+
+    def decode(self, payload: Payload | None, seq: int) -> Any:
+        """A value of the entry with sequence number `seq`, which may be a forebear's."""
+        if payload is None:
+            return None
+        return self.codec.decode(payload, bind=self.bind(seq), load=self.store.chunk)
+
+    def bind(self, seq: int) -> str:
+        """The run that wrote entry `seq`: payloads are signed for the run that wrote them."""
+        for run_id, upto in self._lineage:
+            if seq <= upto:
+                return run_id
+        return self.id
+
+    def start_draft(self, call: Call, decision: Execute, payload: Payload | None) -> Draft:
+        """The entry that says an attempt is about to be made."""
+        meta: dict[str, Any] = {"k": call.kind, "n": call.name, "d": call.digest}
+        if decision.attempt != 1:
+            meta["a"] = decision.attempt
+        if call.effect != "retryable":
+            meta["e"] = call.effect
+        if call.unwinding:
+            meta["u"] = call.unwinding
+            if call.refs:
+                meta["r"] = [list(ref) for ref in call.refs]
+        return Draft("start", decision.scope, decision.pos, meta, payload)
+
+    def values_drafts(self) -> list[Draft]:
+        """What changes by itself and was read since the last start, in any scope, to go with the next one."""
+        if not self._unwritten:
+            return []
+        drafts: list[Draft] = []
+        with self.lock:
+            scopes, self._unwritten = self._unwritten, []
+            for scope in scopes:
+                if scope.attempt is not None and scope.state.id < 0:
+                    self._unwritten.append(scope)  # inside a step that has no children (yet)
+                    continue
+                assert scope.values is not None
+                drafts += self.engine.declare(scope.state)
+                drafts.append(Draft("values", scope.state.id, 0, {"v": scope.values.drain()}))
+        return drafts
+
+    def idempotency_key(self, scope: int, pos: int) -> str:
+        """The step's key: the same in every attempt, process and automatic fork."""
+        return idempotency_key(self.store.key, self.record.root_id or self.id, scope, pos)
+
+    def set_status(self, status: RunStatus) -> None:
+        """What other processes see while the run goes on."""
+        if self.lease is not None:
+            self.store.update_run(self.lease, status=status)
+
+    # -- saying things -----------------------------------------------------------------------------
+
+    def notice(self, text: str) -> None:
+        """Something the user should know; once."""
+        if text not in self.stats.notices:
+            self.stats.notices.append(text)
+            if self._on_notice is not None:
+                self._on_notice(text)
+
+    def refuse_late_call(self) -> None:
+        """A task that outlived the run made a call."""
+        self.stats.late_calls += 1
+
+    def abandoned(self, steps: Sequence[RecordedStep]) -> None:
+        """A fork leaves these steps behind: say how much had already happened."""
+        done = [step for step in steps if step.status == "completed" and step.effect != "pure"]
+        if not done:
+            return
+        names: dict[str, int] = {}
+        for step in done:
+            names[step.name] = names.get(step.name, 0) + 1
+        what = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in names.items())
+        count = len(done)
+        self.notice(
+            f"this fork leaves behind {count} step{'s' if count > 1 else ''} whose effects have already "
+            f"happened ({what}); what it does from here on happens in addition"
+        )
+
+    def divergence(self, found: Diverged, arguments: Any = None) -> DivergenceError:
+        """The error that shows the recorded and the current call side by side."""
+        recorded = found.recorded
+        was = None
+        if recorded is not None and recorded.args is not None:
+            try:
+                was = self.decode(recorded.args, recorded.seq)
+            except Exception:  # noqa: BLE001 - the arguments only illustrate the error
+                was = None
+        return explain(found, self.name, self.id, was, arguments)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def finish(self, error: BaseException | None, *, extra: Mapping[str, Any] | None = None) -> RunStatus:
+        """Close the run's journal for this process; returns its status.
+
+        Raises `DivergenceError` if the code ended without making calls that were recorded.
+        """
+        if self.closed:
+            return "interrupted"
+        found: Diverged | None = None
+        with self.lock:
+            if error is None:
+                found = self.engine.finish()
+            elif self.engine.diverged is not None and not isinstance(error, DivergenceError):
+                found = self.engine.diverged
+            self.closed = True
+        status, meta = self._verdict(error, found)
+        try:
+            if self.lost is None and self.lease is not None and not self.options.replay_only:
+                self.writer.commit(
+                    [Draft("closed", ROOT, 0, {"s": status, **meta, **(extra or {})})],
+                    durable=True,
+                    status=status,
+                )
+        finally:
+            self.writer.close()
+        if found is not None:
+            raise self.divergence(found) from error
+        return status
+
+    def _verdict(
+        self, error: BaseException | None, found: Diverged | None
+    ) -> tuple[RunStatus, dict[str, Any]]:
+        error = control_flow(error)
+        if found is not None or isinstance(error, DivergenceError):
+            return "interrupted", {"x": "diverged"}
+        if error is None:
+            return "completed", {}
+        if isinstance(error, RunParked):
+            return "waiting", {}
+        if isinstance(error, RunCancelled) or self.cancelled_by is not None:
+            return "cancelled", {"by": self.cancelled_by or ""}
+        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit | ReplayEnd):
+            return "interrupted", {}
+        return "failed", {
+            "x": f"{type(error).__name__}: {_first_line(error)}",
+            "o": [list(place) for place in origins(error, self.id)],
+        }
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        text = str(error.args[0]) if error.args else str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may fail, closing the run must not
+        return ""
+    return text.splitlines()[0][:300] if text else ""
+
+
+def entry_error(entry: Entry) -> str | None:
+    """The one-line error an entry carries, if it does."""
+    value = entry.meta.get("x")
+    return value if isinstance(value, str) else json.dumps(value) if value is not None else None

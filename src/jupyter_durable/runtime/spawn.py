@@ -1,0 +1,255 @@
+"""Strands: every task, thread and submitted call inside a run gets a scope of its own, keyed at spawn.
+
+Installed while at least one run is live in this process, removed without a trace after. Only what is
+spawned inside a durable scope is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+from jupyter_durable.journal.keys import callable_key, coroutine_key
+from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
+
+Factory = Callable[..., Any]
+
+# -- tasks -----------------------------------------------------------------------------------------
+
+
+def _spawned(coro: Any, context: Context | None) -> tuple[Scope, Context] | None:
+    """The scope and the context of a task about to be made, if it is made inside a run."""
+    scope = SCOPE.get() if context is None else context.get(SCOPE)
+    if scope is None or scope.run.closed:
+        return None
+    parent = current_scope() if context is None else context.run(current_scope)
+    if parent is None:
+        return None
+    child = parent.run.open_scope(parent, coroutine_key(parent.run.canonical, coro))
+    child.attempt = parent.attempt
+    own = copy_context() if context is None else context.copy()
+    own.run(SCOPE.set, child)
+    return child, own
+
+
+def _watch(task: asyncio.Task[Any], scope: Scope) -> None:
+    scope.owner = task
+    task.add_done_callback(partial(_task_ended, scope))
+
+
+def _task_ended(scope: Scope, task: asyncio.Task[Any]) -> None:
+    # Not `task.exception()`: that would mark the error as retrieved and silence asyncio's warning.
+    clean = not task.cancelled() and getattr(task, "_exception", None) is None
+    scope.run.close_scope(scope, clean=clean)
+
+
+def _make_factory(before: Factory | None) -> Factory:
+    def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
+        spawned = _spawned(coro, kwargs.get("context"))
+        if spawned is not None:
+            kwargs["context"] = spawned[1]
+        task = before(loop, coro, **kwargs) if before is not None else asyncio.Task(coro, loop=loop, **kwargs)
+        if spawned is not None:
+            _watch(task, spawned[0])
+        return task
+
+    return factory
+
+
+def _make_eager_factory() -> Factory:
+    # anyio recognises the stdlib's eager factory by its code object: it must be one made by asyncio.
+    def constructor(coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        spawned = _spawned(coro, kwargs.get("context"))
+        if spawned is not None:
+            kwargs["context"] = spawned[1]
+        task: asyncio.Task[Any] = asyncio.Task(coro, **kwargs)
+        if spawned is not None:
+            _watch(task, spawned[0])
+        return task
+
+    made: Factory = asyncio.create_eager_task_factory(constructor)  # type: ignore[attr-defined,unused-ignore]
+    return made
+
+
+_loops: dict[asyncio.AbstractEventLoop, tuple[Factory | None, Factory]] = {}
+
+
+def adopt_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Give the tasks of `loop` scopes from now on. May be repeated."""
+    if loop in _loops:
+        return
+    before = loop.get_task_factory()
+    eager = getattr(asyncio, "eager_task_factory", None)
+    ours = _make_eager_factory() if eager is not None and before is eager else _make_factory(before)
+    loop.set_task_factory(ours)
+    _loops[loop] = (before, ours)
+
+
+def _leave_loops() -> None:
+    for loop, (before, ours) in list(_loops.items()):
+        if not loop.is_closed() and loop.get_task_factory() is ours:
+            loop.set_task_factory(before)
+    _loops.clear()
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+def _submit(
+    original: Callable[..., Future[Any]], pool: ThreadPoolExecutor, fn: Any, args: Any, kwargs: Any
+) -> Future[Any]:
+    parent = current_scope()
+    assert parent is not None
+    run = parent.run
+    child = run.open_scope(parent, callable_key(run.canonical, fn, args, kwargs))
+    child.attempt = parent.attempt
+    context, fn, args, kwargs = _look_through(fn, args, kwargs)
+
+    def work() -> Any:
+        child.owner = threading.get_ident()
+        token = context.run(SCOPE.set, child)
+        clean = False
+        try:
+            value = context.run(fn, *args, **kwargs)
+            clean = True
+            return value
+        finally:
+            context.run(SCOPE.reset, token)
+            run.close_scope(child, clean=clean)
+
+    # The pool may start a worker now; that thread outlives this call and is nobody's strand.
+    token = SCOPE.set(None)
+    try:
+        return original(pool, work)
+    finally:
+        SCOPE.reset(token)
+
+
+def _look_through(fn: Any, args: Any, kwargs: Any) -> tuple[Context, Any, Any, Any]:
+    """`asyncio.to_thread` submits `partial(context.run, fn, …)`: use that context, not one around it."""
+    if isinstance(fn, partial) and not args and not kwargs:
+        inner = fn.func
+        if isinstance(getattr(inner, "__self__", None), Context) and inner.__name__ == "run":
+            return inner.__self__, fn.args[0], fn.args[1:], fn.keywords  # type: ignore[attr-defined]
+    return copy_context(), fn, args, kwargs
+
+
+def _start(original: Callable[[threading.Thread], None], thread: threading.Thread) -> None:
+    parent = current_scope()
+    assert parent is not None
+    run = parent.run
+    target = getattr(thread, "_target", None) or type(thread).run
+    args = getattr(thread, "_args", ())
+    child = run.open_scope(parent, callable_key(run.canonical, target, args, getattr(thread, "_kwargs", {})))
+    child.attempt = parent.attempt
+    context = copy_context()
+    body = thread.run
+
+    def work() -> None:
+        child.owner = threading.get_ident()
+        context.run(SCOPE.set, child)
+        clean = False
+        try:
+            context.run(body)
+            clean = True
+        finally:
+            run.close_scope(child, clean=clean)
+
+    thread.run = work  # type: ignore[method-assign]
+    try:
+        original(thread)
+    except BaseException:
+        run.close_scope(child, clean=False)
+        raise
+
+
+# -- installing ------------------------------------------------------------------------------------
+
+
+class _Patches:
+    """Counted: installed with the first live run, removed with the last."""
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._lock = threading.Lock()
+        self._undo: list[Callable[[], None]] = []
+
+    def install(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._undo = [_patch_submit(), _patch_thread(), _patch_loops()]
+
+    def remove(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                for undo in reversed(self._undo):
+                    undo()
+                self._undo = []
+                _leave_loops()
+
+
+def _patch_submit() -> Callable[[], None]:
+    original = ThreadPoolExecutor.submit
+
+    def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        scope = SCOPE.get()
+        if scope is None or scope.run.closed:
+            return original(self, fn, *args, **kwargs)
+        return _submit(original, self, fn, args, kwargs)
+
+    ThreadPoolExecutor.submit = submit  # type: ignore[method-assign,assignment]
+
+    def undo() -> None:
+        if ThreadPoolExecutor.submit is submit:
+            ThreadPoolExecutor.submit = original  # type: ignore[method-assign]
+
+    return undo
+
+
+def _patch_thread() -> Callable[[], None]:
+    original = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        scope = SCOPE.get()
+        if scope is None or scope.run.closed or self.name.startswith("jupyter-durable"):
+            original(self)
+        else:
+            _start(original, self)
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+
+    def undo() -> None:
+        if threading.Thread.start is start:
+            threading.Thread.start = original  # type: ignore[method-assign]
+
+    return undo
+
+
+def _patch_loops() -> Callable[[], None]:
+    """A loop that is started inside a run (`asyncio.run` in a thread or a script) is adopted at once."""
+    cls = asyncio.BaseEventLoop
+    original = cls.run_forever
+
+    def run_forever(self: asyncio.BaseEventLoop) -> None:
+        if SCOPE.get() is not None:
+            adopt_loop(self)
+        original(self)
+
+    cls.run_forever = run_forever  # type: ignore[method-assign]
+
+    def undo() -> None:
+        if cls.run_forever is run_forever:
+            cls.run_forever = original  # type: ignore[method-assign]
+
+    return undo
+
+
+patches = _Patches()
+"""The process' own; `install` when a run goes live, `remove` when it ends."""

@@ -1,0 +1,500 @@
+"""One step, from call to outcome: two small shells, sync and async, over the same engine.
+
+    call ─ describe ─ decide ─┬─ Replay ── wait for its turn ── deliver
+                              ├─ Execute ─ wait for its turn ── start ▸ call ▸ outcome ── return
+                              ├─ Adopt ─── outcome ── deliver
+                              ├─ Wait ──── siblings, or a person ── decide again
+                              └─ Diverged ─ raise
+
+What the shells share is in `_Step`; what differs is only how they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from jupyter_durable.errors import DurableError, EncodingError
+from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Replay, Wait
+from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.journal.retry import RetryPolicy
+from jupyter_durable.model import Draft, Effect, Payload, StepKind
+from jupyter_durable.runtime import doubt, mutations
+from jupyter_durable.runtime.context import SCOPE, Attempt, Scope, current_scope
+from jupyter_durable.runtime.kill_points import kill_point
+from jupyter_durable.runtime.limits import Limiter
+from jupyter_durable.runtime.origins import mark, unwinding
+from jupyter_durable.runtime.run import LiveRun, ReplayEnd
+
+
+@dataclass(slots=True)
+class Spec:
+    """What is known about a kind of call before it is made. `timeout` is in seconds."""
+
+    name: str
+    kind: StepKind = "tool"
+    effect: Effect = "retryable"
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+    reconcile: Callable[..., Any] | None = None
+    limiter: Limiter | None = None
+
+
+class _Step:
+    """One call being answered. The shells drive it."""
+
+    __slots__ = ("args", "call", "decision", "failures", "inner", "kwargs", "left", "recording", "run", "scope", "spec", "started", "token", "watch")  # fmt: skip
+
+    def __init__(self, scope: Scope, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.scope = scope
+        self.run: LiveRun = scope.run
+        self.spec = spec
+        self.args = args
+        self.kwargs = kwargs
+        run = self.run
+        if run.lost is not None:
+            raise run.lost
+        flag, refs = unwinding(run.id)
+        digest = run.canonical.digest_call(args, kwargs).value.hex()
+        self.call = Call(spec.kind, spec.name, digest, spec.effect, flag, refs)
+        self.decision: Execute
+        self.failures = 0
+        self.started = False
+        self.left: list[Draft] | None = []
+        self.watch: Any = None
+
+    # -- deciding --------------------------------------------------------------------------------
+
+    def decide(self, *, final: bool = False) -> Decision:
+        run = self.run
+        with run.lock:
+            decision = run.engine.decide(self.scope.state, self.call, final=final)
+            if run.turns.waiting:
+                run.turns.changed()
+        if isinstance(decision, Diverged):
+            raise run.divergence(decision, (self.args, self.kwargs))
+        until = run.options.until
+        if until is not None and not isinstance(decision, Wait):
+            step = decision.step if isinstance(decision, Replay | Execute) else None
+            if step is not None and (step.scope, step.pos) == until:
+                raise ReplayEnd
+        return decision
+
+    def gated(self, decision: Execute) -> bool:
+        """Whether a live call must still wait for the journal to be replayed."""
+        if self.run.turns.open:
+            return False
+        # A step cut off goes on with the children it has; they are part of the replay.
+        return decision.step is None or self.run.index.inside(decision.step) is None
+
+    def go_live(self, decision: Execute) -> None:
+        """It is its turn to execute."""
+        run = self.run
+        if run.options.replay_only:
+            if run.options.until is not None:
+                raise ReplayEnd
+            raise run.divergence(Diverged(None, self.call, decision.scope), (self.args, self.kwargs))
+        first = decision.first
+        abandoned = decision.abandoned
+        if decision.step is None and not run.turns.open:
+            with run.lock:
+                cut = run.engine.go_live(self.scope.state, self.call)
+            if isinstance(cut, Diverged):
+                raise run.divergence(cut, (self.args, self.kwargs))
+            abandoned += cut[0]
+            first = (*cut[1], *first)
+        if abandoned:
+            run.abandoned(abandoned)
+        if any(draft.type == "cut" for draft in first):
+            self.scope.forget_readings(cut=True)
+        elif decision.step is not None and decision.step.reopened:
+            self.scope.forget_readings(cut=False)
+        self.decision = Execute(
+            decision.scope, decision.pos, decision.attempt, decision.failures, first, decision.step
+        )
+        self.failures = decision.failures
+
+    # -- replaying -------------------------------------------------------------------------------
+
+    def ready(self, step: RecordedStep) -> bool:
+        run = self.run
+        with run.lock:
+            return run.turns.ready(step.outcome_at)
+
+    def deliver(self, step: RecordedStep) -> Any:
+        """Answer from the journal: outputs, changed arguments, then the result or the error."""
+        run = self.run
+        run.stats.replayed += 1
+        outcome = step.outcome
+        assert outcome is not None
+        if step.output is not None and run.output is not None:
+            for entry in step.output:
+                run.output.show(run.decode(entry.payload, entry.seq))
+        if step.mutation is not None:
+            mutations.apply(run.decode(step.mutation.payload, step.mutation.seq), self.args, self.kwargs)
+        if run.random is not None and self.scope.state.recorded is not None:
+            run.random.replayed(run.values_of(self.scope), step.pos)
+        value = run.decode(outcome.payload, outcome.seq)
+        if outcome.meta["s"] == "failed":
+            mark(value, run.id, step.scope, step.pos)
+            raise value
+        return value
+
+    def adopt(self, decision: Adopt) -> Any:
+        """Answer a pure call from a step that a cut left behind, and make it this run's own."""
+        step, run = decision.step, self.run
+        assert step.outcome is not None
+        value = run.decode(step.outcome.payload, step.outcome.seq)
+        place = Execute(decision.scope, decision.pos, 1, 0)
+        run.writer.commit(
+            [
+                *decision.first,
+                run.start_draft(self.call, place, step.args),
+                Draft(
+                    "outcome",
+                    decision.scope,
+                    decision.pos,
+                    {"s": "completed"},
+                    run.encode(value, self.spec.name),
+                ),
+            ],
+            durable=True,
+        )
+        run.stats.replayed += 1
+        return value
+
+    def not_cancelled(self, step: RecordedStep) -> Decision:
+        """The cancellation the journal recorded does not come: the code was edited, or has diverged."""
+        run = self.run
+        if not run.engine.soft:
+            with run.lock:
+                run.engine.diverged = found = Diverged(step, None, step.scope)
+            raise run.divergence(found)
+        with run.lock:
+            self.scope.state.cursor -= 1
+            dropped, cut = run.engine.cut(self.scope.state)
+        self.scope.forget_readings(cut=True)
+        run.writer.put([cut])
+        run.abandoned(dropped)
+        return self.decide()
+
+    # -- executing -------------------------------------------------------------------------------
+
+    def start(self) -> tuple[Draft, ...]:
+        """The entries that precede an attempt."""
+        run, decision = self.run, self.decision
+        kill_point("before-start")
+        self.started = True
+        if run.random is not None:
+            self.watch = run.random.before_step()
+        known = decision.attempt > 1 and decision.step is not None
+        payload = (
+            None
+            if known
+            else run.codec.encode_lossy((self.args, self.kwargs), bind=run.id, has_chunk=run.store.has_chunk)
+        )
+        started = run.start_draft(self.call, decision, payload)
+        return (*decision.first, *run.values_drafts(), started)
+
+    @property
+    def start_durable(self) -> bool:
+        return self.spec.effect == "unsafe"
+
+    def enter(self) -> None:
+        """From here on calls are children of this attempt, and what is written is recorded with it."""
+        kill_point("after-start")
+        run, decision = self.run, self.decision
+        run.stats.executed += 1
+        inner = run.inner_scope(self.scope, decision)
+        inner.owner = self.scope.owner
+        inner.attempt = Attempt(self.spec.kind, decision.scope, decision.pos, decision.attempt)
+        self.inner = inner
+        self.recording = run.output.start() if run.output is not None else None
+        self.token = SCOPE.set(inner)
+        self.left = None
+
+    def leave(self, *, clean: bool) -> list[Draft]:
+        """The attempt is over; what was written in it, as entries. May be repeated."""
+        if self.left is not None:
+            return self.left
+        SCOPE.reset(self.token)
+        run, decision = self.run, self.decision
+        if run.index.children or self.inner.state.replaying:
+            with run.lock:
+                run.engine.end(self.inner.state, clean=clean)
+        drafts = self.left = []
+        if run.output is not None:
+            outputs = run.output.stop(self.recording)
+            if outputs:
+                drafts.append(
+                    Draft("output", decision.scope, decision.pos, {}, run.encode(outputs, "output"))
+                )
+        changed, digest = self._mutation()
+        if changed is not None:
+            drafts.append(Draft("mutation", decision.scope, decision.pos, {"d": digest}, changed))
+        return drafts
+
+    def _mutation(self) -> tuple[Any, str]:
+        run = self.run
+        digest = run.canonical.digest_call(self.args, self.kwargs).value.hex()
+        if digest == self.call.digest:
+            return None, ""
+        changed, unnamed = mutations.changes(self.args, self.kwargs)
+        for what in unnamed:
+            run.notice(
+                f"{self.spec.name} changed its argument {what} in place; replay does not repeat that. "
+                f"Return the new value instead"
+            )
+        return (run.encode(changed, f"arguments of {self.spec.name}"), digest) if changed else (None, "")
+
+    def completed(self, value: Any) -> list[Draft]:
+        """The entries of a call that returned. Raises `EncodingError`."""
+        kill_point("after-call")
+        written = self.leave(clean=True)
+        payload = self.run.encode(value, f"the result of {self.spec.name}")
+        return [*written, self.outcome("completed", payload)]
+
+    def outcome(self, status: str, payload: Payload | None = None, **more: Any) -> Draft:
+        """The step's checkpoint."""
+        meta: dict[str, Any] = {"s": status, **more}
+        return Draft("outcome", self.decision.scope, self.decision.pos, meta, payload)
+
+    def failed(self, error: BaseException) -> tuple[list[Draft], float | None]:
+        """The entries of a call that raised, and the delay before another attempt (None: none)."""
+        kill_point("after-call")
+        run, decision = self.run, self.decision
+        drafts = self.leave(clean=False)
+        self.failures += 1
+        policy = self.spec.retry
+        delay = policy.delay(self.failures, error) if policy is not None else None
+        text = f"{type(error).__name__}: {error}"[:500]
+        if delay is not None and not isinstance(error, DurableError):
+            return [Draft("attempt", decision.scope, decision.pos, {"x": text, "w": delay})], delay
+        try:
+            payload = run.encode(error, f"the error of {self.spec.name}")
+        except EncodingError:
+            payload = run.encode(RuntimeError(f"{type(error).__name__}: {error}"), "an error")
+            run.notice(
+                f"{self.spec.name} raised a {type(error).__name__} that cannot be stored; replay raises a RuntimeError"
+            )
+        mark(error, run.id, decision.scope, decision.pos)
+        return [*drafts, self.outcome("failed", payload, x=text)], None
+
+    def delivered(self) -> None:
+        """The outcome is committed and about to be handed to the caller."""
+        kill_point("after-outcome")
+        run = self.run
+        if self.watch is not None and run.random is not None:
+            run.random.after_step(run.values_of(self.scope), self.decision.pos, self.watch)
+
+    def again(self) -> None:
+        """Another attempt follows."""
+        decision = self.decision
+        self.decision = Execute(
+            decision.scope, decision.pos, decision.attempt + 1, self.failures, (), decision.step
+        )
+
+    def abandon(self) -> None:
+        """The caller is being interrupted: the step stays open."""
+        self.leave(clean=False)
+
+    def cancelled(self) -> None:
+        """The caller was cancelled. Whether the run survives that, later entries tell (`journal.index`)."""
+        written = self.leave(clean=False)
+        if self.started and self.run.lost is None and not self.run.closed:
+            self.run.writer.put([*written, self.outcome("cancelled")])
+
+
+def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Make the sync call `fn(*args, **kwargs)` as a step, or answer it from the journal.
+
+    Outside a durable scope it is an ordinary call.
+    """
+    scope = current_scope()
+    if scope is None:
+        return fn(*args, **kwargs)
+    step = _Step(scope, spec, args, kwargs)
+    run, turns = step.run, step.run.turns
+    decision = step.decide()
+    while True:
+        if isinstance(decision, Replay):
+            recorded = decision.step
+            if not step.ready(recorded):
+                turns.turn_sync(recorded.outcome_at, recorded.scope)
+            return step.deliver(recorded)
+        if isinstance(decision, Execute):
+            if step.gated(decision):
+                turns.turn_sync(-1, scope.state.id)
+            step.go_live(decision)
+            return _execute(step, fn)
+        if isinstance(decision, Adopt):
+            return step.adopt(decision)
+        if isinstance(decision, Diverged):
+            raise run.divergence(decision)
+        if decision.reason == "siblings":
+            grant = turns.turn_sync(-1, scope.state.id, held=True)
+            decision = step.decide(final=grant == "overdue")
+        else:
+            assert decision.step is not None
+            verdict = doubt.answer(run, decision.step, spec.reconcile, args, kwargs)
+            if verdict is None:
+                verdict = doubt.wait(run, decision.step)
+            decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+
+
+async def perform_async(
+    spec: Spec, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The same for a coroutine function."""
+    scope = current_scope()
+    if scope is None:
+        return await fn(*args, **kwargs)
+    step = _Step(scope, spec, args, kwargs)
+    run, turns = step.run, step.run.turns
+    decision = step.decide()
+    while True:
+        if isinstance(decision, Replay):
+            recorded = decision.step
+            if recorded.status == "cancelled":
+                await turns.cancelled(recorded)
+                decision = step.not_cancelled(recorded)
+                continue
+            if not (turns.single() and step.ready(recorded)):
+                await turns.turn(recorded.outcome_at, recorded.scope)
+            return step.deliver(recorded)
+        if isinstance(decision, Execute):
+            if step.gated(decision):
+                await turns.turn(-1, scope.state.id)
+            step.go_live(decision)
+            return await _execute_async(step, fn)
+        if isinstance(decision, Adopt):
+            return step.adopt(decision)
+        if isinstance(decision, Diverged):
+            raise run.divergence(decision)
+        if decision.reason == "siblings":
+            grant = await turns.turn(-1, scope.state.id, held=True)
+            decision = step.decide(final=grant == "overdue")
+        else:
+            assert decision.step is not None
+            verdict = await asyncio.to_thread(doubt.answer, run, decision.step, spec.reconcile, args, kwargs)
+            if verdict is None:
+                verdict = await doubt.wait_async(run, decision.step)
+            decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+
+
+def _execute(step: _Step, fn: Callable[..., Any]) -> Any:
+    run, limiter = step.run, step.spec.limiter
+    while True:
+        if limiter is not None:
+            limiter.acquire(run.clock)
+        try:
+            run.writer.commit(step.start(), durable=step.start_durable)
+            step.enter()
+            try:
+                if run.options.jitter is not None:
+                    run.clock.wait(run.options.jitter())
+                value = _call(step.spec, fn, step.args, step.kwargs)
+                drafts = step.completed(value)
+            except Exception as error:  # noqa: BLE001 - every error of a tool is its outcome
+                raised, (drafts, delay) = error, step.failed(error)
+            except BaseException:
+                step.abandon()
+                raise
+            else:
+                run.writer.commit(drafts, durable=True)
+                step.delivered()
+                return value
+        finally:
+            if limiter is not None:
+                limiter.release()
+        run.writer.commit(drafts, durable=True)
+        if delay is None:
+            step.delivered()
+            raise raised
+        kill_point("after-attempt")
+        run.clock.wait(delay)
+        step.again()
+
+
+async def _execute_async(step: _Step, fn: Callable[..., Awaitable[Any]]) -> Any:
+    run, limiter = step.run, step.spec.limiter
+    try:
+        while True:
+            if limiter is not None:
+                await limiter.acquire_async(run.clock)
+            try:
+                await run.writer.start_async(step.start(), durable=step.start_durable)
+                step.enter()
+                try:
+                    if run.options.jitter is not None:
+                        await asyncio.sleep(run.options.jitter())
+                    value = await _await(step.spec, fn, step.args, step.kwargs)
+                    drafts = step.completed(value)
+                except Exception as error:  # noqa: BLE001 - every error of a tool is its outcome
+                    raised, (drafts, delay) = error, step.failed(error)
+                else:
+                    await run.writer.commit_async(drafts, durable=True)
+                    step.delivered()
+                    return value
+            finally:
+                if limiter is not None:
+                    limiter.release()
+            await run.writer.commit_async(drafts, durable=True)
+            if delay is None:
+                step.delivered()
+                raise raised
+            kill_point("after-attempt")
+            await asyncio.sleep(delay)
+            step.again()
+    except asyncio.CancelledError:
+        # Also while its outcome was being committed: the caller never saw that outcome.
+        step.cancelled()
+        raise
+    except BaseException:
+        step.abandon()
+        raise
+
+
+async def _await(
+    spec: Spec, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    if spec.timeout is None:
+        return await fn(*args, **kwargs)
+    async with asyncio.timeout(spec.timeout):
+        return await fn(*args, **kwargs)
+
+
+def _call(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if spec.timeout is None:
+        return fn(*args, **kwargs)
+    # A blocking call cannot be stopped: past its time it is left behind in its thread, which keeps
+    # the attempt's (then closed) scope, and the caller goes on.
+    context = contextvars.copy_context()
+    inner = SCOPE.get()
+    box: list[Any] = []
+
+    def work() -> None:
+        if inner is not None:
+            inner.owner = threading.get_ident()
+        try:
+            box.append((True, context.run(fn, *args, **kwargs)))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            box.append((False, error))
+
+    thread = threading.Thread(target=work, name=f"{spec.name} (timeout)", daemon=True)
+    thread.start()
+    thread.join(spec.timeout)
+    if not box:
+        raise TimeoutError(f"{spec.name} took longer than {spec.timeout} s")
+    done, value = box[0]
+    if done:
+        return value
+    _raise(value)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -1,0 +1,149 @@
+"""Group commit: whoever gets the store first writes what everybody has queued.
+
+Entries are appended in the order in which they were handed in, whichever thread commits them. A
+synchronous caller commits by itself (with what others have queued meanwhile); coroutines hand over
+to one thread, so that their loop never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from jupyter_durable.model import Draft, RunStatus
+
+Append = Callable[[Sequence[Draft], bool, RunStatus | None], None]
+
+
+class _Item:
+    __slots__ = ("drafts", "durable", "error", "future", "loop", "ready", "status")
+
+    def __init__(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None = None) -> None:
+        self.drafts = drafts
+        self.durable = durable
+        self.status = status
+        self.error: BaseException | None = None
+        self.ready = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.future: asyncio.Future[None] | None = None
+
+
+def _settle(items: list[_Item]) -> None:
+    for item in items:
+        future = item.future
+        if future is not None and not future.done():
+            if item.error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(item.error)
+
+
+class Writer:
+    """Appends a run's entries, in order, in as few transactions as possible.
+
+    `append(drafts, durable, status)` is one transaction of the store. An error of it is raised to
+    everyone whose entries were in the batch, and `on_error` is told once.
+    """
+
+    def __init__(
+        self, append: Append, *, on_error: Callable[[BaseException], None] = lambda error: None
+    ) -> None:
+        self._append = append
+        self._on_error = on_error
+        self._queue: deque[_Item] = deque()
+        self._io = threading.Lock()
+        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def put(self, drafts: Sequence[Draft]) -> None:
+        """Queue entries that go with the next commit; nobody waits for them."""
+        self._queue.append(_Item(drafts, False))
+
+    def commit(self, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None) -> None:
+        """Append `drafts` after all that was queued before, and return when they are stored.
+
+        `durable`: when power loss cannot undo it; else when the death of this process cannot.
+        """
+        item = _Item(drafts, durable, status)
+        self._queue.append(item)
+        if not item.ready:
+            self._flush()
+        if item.error is not None:
+            raise item.error
+
+    async def commit_async(self, drafts: Sequence[Draft], *, durable: bool) -> None:
+        """The same without blocking the loop. Cancelling the wait does not take the entries back."""
+        item = _Item(drafts, durable)
+        item.loop = asyncio.get_running_loop()
+        item.future = item.loop.create_future()
+        self._queue.append(item)
+        if self._thread is None:
+            self._start()
+        self._orders.put(True)
+        await item.future
+
+    async def start_async(self, drafts: Sequence[Draft], *, durable: bool) -> None:
+        """`commit_async`, for a start: it needs no sync, so it is written at once if nobody else is writing."""
+        if not durable and not self._queue and self._io.acquire(blocking=False):
+            try:
+                self._append(drafts, False, None)
+            except BaseException as error:
+                self._on_error(error)
+                raise
+            finally:
+                self._io.release()
+            return
+        await self.commit_async(drafts, durable=durable)
+
+    def flush(self) -> None:
+        """Commit whatever is queued."""
+        if self._queue:
+            self._flush()
+
+    def close(self) -> None:
+        """Commit what is queued and end the thread."""
+        self.flush()
+        if self._thread is not None:
+            self._orders.put(False)
+            if threading.current_thread() is not self._thread:
+                self._thread.join(timeout=10)
+            self._thread = None
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._serve, name="jupyter-durable-writer", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self._orders.get():
+            while self._queue:
+                self._flush()
+
+    def _flush(self) -> None:
+        with self._io:
+            batch: list[_Item] = []
+            while self._queue:
+                batch.append(self._queue.popleft())
+            if not batch:
+                return
+            drafts = batch[0].drafts if len(batch) == 1 else [d for item in batch for d in item.drafts]
+            durable = any(item.durable for item in batch)
+            status = next((item.status for item in reversed(batch) if item.status is not None), None)
+            try:
+                self._append(drafts, durable, status)
+            except BaseException as error:  # noqa: BLE001 - everyone whose entries these were gets it
+                for item in batch:
+                    item.error = error
+                self._on_error(error)
+            waiting: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+            for item in batch:
+                item.ready = True
+                if item.loop is not None:
+                    waiting.setdefault(item.loop, []).append(item)
+        for loop, items in waiting.items():
+            try:
+                loop.call_soon_threadsafe(_settle, items)
+            except RuntimeError:  # the loop was closed; nobody is left to tell
+                continue

@@ -1,0 +1,263 @@
+"""`durable.run`: the engine outside notebooks, around a function or a block."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import functools
+import hashlib
+import inspect
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from jupyter_durable.codec.canonical import Canonical
+from jupyter_durable.errors import DurableError, RunParked, StepInDoubtError
+from jupyter_durable.model import RunRecord
+from jupyter_durable.runtime.activation import Activation
+from jupyter_durable.runtime.context import SCOPE, current_scope
+from jupyter_durable.runtime.run import LiveRun, Options
+from jupyter_durable.runtime.steps import Spec, perform, perform_async
+from jupyter_durable.session.opening import Session
+from jupyter_durable.store import connect
+
+
+class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
+    """A durable run around a function or a block.
+
+    As a decorator, every call of the function is a run, found again by its name, the script and the
+    arguments; called inside a run it is a child run, one step of it. As a block (`with`, `async with`)
+    what is inside is the run. Either way: an unfinished run of that name whose process is gone is
+    resumed, a finished one starts anew.
+
+    `store`: a path or URL (default: this machine's). `resume`: "auto", "never", or a run's id.
+    `park_after`: seconds to wait for a person (default: not at all) before `StepInDoubtError`.
+
+    >>> @run("double", store="memory:")
+    ... def double(x: int) -> int:
+    ...     return 2 * x
+    >>> double(21)
+    42
+    """
+
+    def __init__(
+        self, name: str, *, store: str | None = None, resume: str = "auto", park_after: float | None = 0.0
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._resume = resume
+        self._options = Options(park_after=park_after)
+        self._open: list[_Opened | None] = []
+
+    # -- around a function -----------------------------------------------------------------------
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate."""
+        code = _code(fn)
+        script = script_of(fn)
+        if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+            raise DurableError(
+                f"@durable.run({self.name!r}) is around a generator",
+                hint="make the function return a list, or make it a @durable.tool",
+            )
+        if inspect.iscoroutinefunction(fn):
+
+            @functools.wraps(fn)
+            async def wrapper_async(*args: Any, **kwargs: Any) -> Any:
+                if current_scope() is not None:
+                    return await perform_async(
+                        Spec(self.name, kind="run"), self._child_async(fn), args, kwargs
+                    )
+                opened = await asyncio.to_thread(self._begin, script, code, (args, kwargs))
+                opened.enter(fn)
+                try:
+                    value = await fn(*args, **kwargs)
+                except BaseException as error:
+                    opened.leave(error)
+                    raise
+                opened.leave(None)
+                return value
+
+            return wrapper_async
+
+        @functools.wraps(fn)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if current_scope() is not None:
+                return perform(Spec(self.name, kind="run"), self._child(fn), args, kwargs)
+            opened = self._begin(script, code, (args, kwargs))
+            opened.enter(fn)
+            try:
+                value = fn(*args, **kwargs)
+            except BaseException as error:
+                opened.leave(error)
+                raise
+            opened.leave(None)
+            return value
+
+        return wrapper
+
+    def _child(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            opened = self._begin_child()
+            opened.enter(fn)
+            try:
+                value = fn(*args, **kwargs)
+            except BaseException as error:
+                opened.leave(error)
+                raise
+            opened.leave(None)
+            return value
+
+        return call
+
+    def _child_async(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            opened = self._begin_child()
+            opened.enter(fn)
+            try:
+                value = await fn(*args, **kwargs)
+            except BaseException as error:
+                opened.leave(error)
+                raise
+            opened.leave(None)
+            return value
+
+        return call
+
+    # -- around a block --------------------------------------------------------------------------
+
+    def __enter__(self) -> LiveRun:
+        """Begin, or go on with, the run."""
+        outer = SCOPE.get()
+        if outer is not None and not outer.run.closed:
+            self._open.append(None)  # already durable: a part of the run around it
+            return outer.run
+        opened = self._begin(script_of(sys._getframe(1)), None, None)
+        self._open.append(opened)
+        opened.enter(None)
+        return opened.run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        opened = self._open.pop()
+        if opened is not None:
+            opened.leave(error)
+
+    async def __aenter__(self) -> LiveRun:
+        """Begin, or go on with, the run."""
+        outer = SCOPE.get()
+        if outer is not None and not outer.run.closed:
+            self._open.append(None)
+            return outer.run
+        opened = await asyncio.to_thread(self._begin, script_of(sys._getframe(1)), None, None)
+        self._open.append(opened)
+        opened.enter(None)
+        return opened.run
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    # -- which run -------------------------------------------------------------------------------
+
+    def _begin(self, script: str | None, code: str | None, arguments: Any) -> _Opened:
+        session = Session(_connected(self._store))
+        canonical = Canonical(session.store.key.derive("digest"))
+        inputs = canonical.digest(arguments).value.hex() if arguments is not None else None
+        found = self._find(session, script, inputs)
+        if found is None:
+            meta = {key: value for key, value in (("code", code), ("inputs", inputs)) if value is not None}
+            return _Opened(session, session.new(self.name, notebook=script, meta=meta, options=self._options))
+        if code is not None and found.meta.get("code") not in (None, code):
+            return _Opened(
+                session, session.fork(found, kind="edit", meta={"code": code}, options=self._options)
+            )
+        return _Opened(session, session.resume(found, options=self._options))
+
+    def _find(self, session: Session, script: str | None, inputs: str | None) -> RunRecord | None:
+        if self._resume == "never":
+            return None
+        if self._resume != "auto":
+            return session.store.run(self._resume)
+        for record in session.store.runs(name=self.name, notebook=script):
+            if record.notebook == script and record.meta.get("inputs") == inputs and record.parent_id is None:
+                return None if record.status in ("completed", "cancelled") else record
+        return None
+
+    def _begin_child(self) -> _Opened:
+        scope = SCOPE.get()
+        assert scope is not None and scope.attempt is not None
+        outer = scope.run
+        session = Session(outer.store, clock=outer.clock, output=outer.output)
+        step = f"{scope.attempt.scope}.{scope.attempt.pos}"
+        for record in session.store.runs(name=self.name):
+            if (
+                record.parent_id == outer.id
+                and record.meta.get("step") == step
+                and record.status
+                not in (
+                    "completed",
+                    "cancelled",
+                )
+            ):
+                return _Opened(session, session.resume(record, options=outer.options))
+        child = session.new(
+            self.name,
+            notebook=outer.record.notebook,
+            parent_id=outer.id,
+            meta={"step": step},
+            options=outer.options,
+        )
+        return _Opened(session, child)
+
+
+class _Opened:
+    """A run between its beginning and its end."""
+
+    def __init__(self, session: Session, live: LiveRun) -> None:
+        self.session = session
+        self.run = live
+        self._activation = Activation(live)
+
+    def enter(self, fn: Callable[..., Any] | None) -> None:
+        names = getattr(fn, "__globals__", None)
+        if names is not None:
+            self.run.user_code = lambda found: found is names
+        self._activation.enter()
+
+    def leave(self, error: BaseException | None) -> None:
+        self._activation.leave()
+        self.session.close_run(self.run, error)
+        if isinstance(error, RunParked):
+            raise StepInDoubtError(str(error.args[0]), run_id=self.run.id, hint=error.hint) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _shared(url: str | None, pid: int) -> Any:
+    return connect(url)
+
+
+def _connected(url: str | None) -> Any:
+    """One connection a process and store; `memory:` included, or nothing could ever be resumed in it."""
+    return _shared(url or os.environ.get("JUPYTER_DURABLE_STORE"), os.getpid())
+
+
+def _code(fn: Callable[..., Any]) -> str | None:
+    """What the function's code is, comments and formatting aside; None if its source is not to be had."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=16).hexdigest()
+
+
+def script_of(where: Any) -> str | None:
+    """The absolute path of the file that a function or frame is from; None for an interactive one."""
+    code = where.f_code if isinstance(where, FrameType) else getattr(inspect.unwrap(where), "__code__", None)
+    name = getattr(code, "co_filename", "")
+    return os.path.abspath(name) if os.path.isfile(name) else None  # noqa: PTH100, PTH113 - a plain string

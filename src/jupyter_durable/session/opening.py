@@ -1,0 +1,295 @@
+"""The composition root: a store, a codec and a clock become runs that can be opened, resumed and forked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from jupyter_durable.clock import Clock, SystemClock
+from jupyter_durable.codec import Codec
+from jupyter_durable.codec.display import show, show_call
+from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.journal.edits import cut_at
+from jupyter_durable.journal.engine import reopen
+from jupyter_durable.journal.index import ROOT, Index
+from jupyter_durable.journal.keys import parse_step_id
+from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.model import (
+    FINAL,
+    Draft,
+    ForkKind,
+    Owner,
+    Payload,
+    RunRecord,
+    new_id,
+)
+from jupyter_durable.runtime.heartbeat import TTL
+from jupyter_durable.runtime.kill_points import kill_point
+from jupyter_durable.runtime.run import LiveRun, Options, OutputPort
+from jupyter_durable.store.leases import is_gone, is_same, this_owner
+from jupyter_durable.timeline import view
+
+_PICKLE = "pickle"
+
+
+class Session:
+    """Opens runs in one store for this process. `label` says to people what the process is.
+
+    >>> from jupyter_durable.store import connect
+    >>> session = Session(connect("memory:"))
+    >>> run = session.new("demo")
+    >>> session.close_run(run, None)
+    'completed'
+    """
+
+    def __init__(
+        self,
+        store: JournalStore,
+        *,
+        clock: Clock | None = None,
+        output: OutputPort | None = None,
+        label: str = "",
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.clock = clock or SystemClock()
+        self.codec = Codec(store.key)
+        self.output = output
+        self.owner: Owner = this_owner(label)
+        self._on_notice = on_notice
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def new(
+        self,
+        name: str,
+        *,
+        notebook: str | None = None,
+        cell_id: str | None = None,
+        job_id: str | None = None,
+        parent_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        snapshot: Any = None,
+        options: Options | None = None,
+    ) -> LiveRun:
+        """A run of its own. `meta` is JSON data kept in its row; `snapshot` a value kept in its journal."""
+        kill_point("before-open")
+        now = self.clock.now()
+        record = RunRecord(
+            id=new_id(now),
+            name=name,
+            status="running",
+            created_at=now,
+            updated_at=now,
+            notebook=notebook,
+            cell_id=cell_id,
+            job_id=job_id,
+            parent_id=parent_id,
+            meta=dict(meta or {}),
+        )
+        record = replace(record, root_id=record.id)
+        return self._create(record, Index(), snapshot, options)
+
+    def fork(
+        self,
+        source: RunRecord,
+        *,
+        kind: ForkKind,
+        at: str | None = None,
+        notebook: str | None = None,
+        cell_id: str | None = None,
+        job_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        snapshot: Any = None,
+        options: Options | None = None,
+    ) -> LiveRun:
+        """A run that shares `source`'s journal as far as it still matches.
+
+        kind "edit": the same endeavour with other code or inputs; it keeps the idempotency keys of what
+        was cut off. "user": another one. `at` is a step id: that step, and what its scope and the
+        scopes around it did after it, is done anew. Raises `RunNotFoundError` for an unknown step.
+        """
+        kill_point("before-open")
+        now = self.clock.now()
+        entries = list(self.store.entries(source.id))
+        index = Index(entries, base_seq=source.head_seq)
+        cut: Draft | None = None
+        if at is not None:
+            cut = cut_at(index, *self.place(index, at, source))
+        run_id = new_id(now)
+        record = replace(
+            source,
+            id=run_id,
+            status="running",
+            created_at=now,
+            updated_at=now,
+            notebook=notebook if notebook is not None else source.notebook,
+            cell_id=cell_id or source.cell_id,
+            job_id=job_id,
+            root_id=(source.root_id or source.id) if kind == "edit" else run_id,
+            forked_from=source.id,
+            fork_kind=kind,
+            base_seq=source.head_seq,
+            base_hash=source.head_hash,
+            head_seq=source.head_seq,
+            head_hash=source.head_hash,
+            owner=None,
+            generation=0,
+            meta={**source.meta, **(meta or {})},
+        )
+        return self._create(record, index, snapshot, options, cut)
+
+    def _create(
+        self,
+        record: RunRecord,
+        index: Index,
+        snapshot: Any,
+        options: Options | None,
+        cut: Draft | None = None,
+    ) -> LiveRun:
+        lease = self.store.create_run(record, self.owner, TTL)
+        opened = self._opened(record, snapshot)
+        drafts = [opened] if cut is None else [opened, cut]
+        if record.forked_from is not None and (again := self._reopening(index)) is not None:
+            drafts.insert(1, again)
+        index.extend(self.store.append(lease, drafts, durable=True, status="running"))
+        kill_point("after-open")
+        return self._live(record, index, lease, options)
+
+    def _opened(self, record: RunRecord, snapshot: Any) -> Draft:
+        payload = None
+        if snapshot is not None:
+            payload = self.codec.encode(
+                snapshot, bind=record.id, has_chunk=self.store.has_chunk, what="the snapshot"
+            )
+        return Draft("opened", ROOT, 0, {"name": record.name}, payload)
+
+    def resume(self, record: RunRecord, *, options: Options | None = None) -> LiveRun:
+        """Take an unfinished or failed run up again. Raises `LeaseHeldError` if another process advances it."""
+        kill_point("before-open")
+        if record.status in FINAL:
+            raise DurableError(
+                f"run {record.name!r} is {record.status}",
+                hint=f"%durable fork {record.id[:13]} bases a new run on it",
+            )
+        lease = self.store.acquire(record.id, self.owner, TTL)
+        index = self.index(record.id)
+        again = self._reopening(index)
+        drafts = [Draft("resumed", ROOT, 0, {"owner": str(self.owner)})]
+        if again is not None:
+            drafts.append(again)
+        index.extend(self.store.append(lease, drafts, durable=True, status="running"))
+        kill_point("after-open")
+        return self._live(self.store.run(record.id), index, lease, options)
+
+    def replay(self, record: RunRecord, *, until: str | None = None) -> LiveRun:
+        """Go through the run's journal without writing or executing anything, up to step `until` if given."""
+        index = self.index(record.id)
+        place = None if until is None else self.place(index, until, record)
+        return self._live(record, index, None, Options(replay_only=True, until=place))
+
+    def _reopening(self, index: Index) -> Draft | None:
+        closed = index.closed
+        if closed is None or closed.meta["s"] != "failed":
+            return None
+        return reopen(index, [(scope, pos) for scope, pos in closed.meta.get("o", ())])
+
+    def place(self, index: Index, step_id: str, record: RunRecord) -> tuple[int, int]:
+        """A step id's scope and position. Raises `RunNotFoundError`."""
+        try:
+            place = parse_step_id(step_id)
+        except ValueError:
+            place = (-1, -1)
+        if index.step(*place) is None:
+            raise RunNotFoundError(
+                f"run {record.name!r} has no step {step_id!r}",
+                hint=f"%durable show {record.id[:13]} lists its steps",
+            )
+        return place
+
+    def _live(self, record: RunRecord, index: Index, lease: Any, options: Options | None) -> LiveRun:
+        return LiveRun(
+            record=record,
+            lineage=self._lineage(record),
+            store=self.store,
+            codec=self.codec,
+            index=index,
+            lease=lease,
+            clock=self.clock,
+            options=options,
+            output=self.output,
+            on_notice=self._on_notice,
+        )
+
+    def _lineage(self, record: RunRecord) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        while record.forked_from is not None:
+            found.append((record.forked_from, record.base_seq))
+            record = self.store.run(record.forked_from)
+        return found[::-1]
+
+    def close_run(
+        self, run: LiveRun, error: BaseException | None, *, extra: Mapping[str, Any] | None = None
+    ) -> str:
+        """The run's code has ended (with `error`): close its journal and give the lease back.
+
+        Returns the run's status. Raises `DivergenceError` if recorded calls were not made.
+        """
+        kill_point("before-close")
+        try:
+            return run.finish(error, extra=extra)
+        finally:
+            kill_point("after-close")
+            if run.lease is not None and run.lost is None:
+                self.store.release(run.lease)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def index(self, run_id: str) -> Index:
+        """A run's journal, folded."""
+        record = self.store.run(run_id)
+        return Index(self.store.entries(record.id), base_seq=record.base_seq)
+
+    def snapshot(self, record: RunRecord, index: Index) -> Any:
+        """The value the run was opened with; a fork's own, else its parent's."""
+        opened = index.opened
+        if opened is None or opened.payload is None:
+            return None
+        bind = next((run for run, upto in self._lineage(record) if opened.seq <= upto), record.id)
+        return self.codec.decode(opened.payload, bind=bind, load=self.store.chunk)
+
+    def alive(self, record: RunRecord) -> bool:
+        """Whether a process advances the run now."""
+        owner = record.owner
+        return owner is not None and record.expires_at > self.clock.now() and not is_gone(owner)
+
+    def held_elsewhere(self, record: RunRecord) -> bool:
+        """Whether a process other than this one advances the run now."""
+        return self.alive(record) and record.owner is not None and not is_same(record.owner, self.owner)
+
+    def plan(self, record: RunRecord, index: Index | None = None) -> view.Plan:
+        """What resuming the run will do."""
+        index = index or self.index(record.id)
+        if (again := self._reopening(index)) is not None:
+            index = self.index(record.id)
+            index.preview(again)
+        return view.plan(index, self.renderer(record))
+
+    def renderer(self, record: RunRecord) -> view.Render:
+        """Renders payloads of the run's journal for people; pickles are named, never loaded."""
+        lineage = self._lineage(record)
+
+        def render(payload: Payload, seq: int, name: str) -> str:
+            if payload.codec.startswith(_PICKLE):
+                return "<pickled>"
+            bind = next((run for run, upto in lineage if seq <= upto), record.id)
+            try:
+                value = self.codec.decode(payload, bind=bind, load=self.store.chunk)
+                if name and isinstance(value, tuple | list) and len(value) == 2:
+                    return show_call(name, tuple(value[0]), dict(value[1]))
+                return show(value)
+            except Exception as error:  # noqa: BLE001 - a listing must not fail for one value
+                return f"<{type(error).__name__}>"
+
+        return render

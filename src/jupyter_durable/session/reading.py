@@ -1,0 +1,151 @@
+"""A store as people and programs read it, and decide in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jupyter_durable.errors import DurableError
+from jupyter_durable.journal.index import ROOT, RecordedStep
+from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.model import FINAL, Draft, InboxItem, Payload, Problem, RunInfo, RunRecord, StepInfo
+from jupyter_durable.runtime.doubt import decision_key
+from jupyter_durable.runtime.heartbeat import TTL
+from jupyter_durable.session.opening import Session
+from jupyter_durable.store import connect
+from jupyter_durable.timeline import view
+
+
+class Store:
+    """A store as people and programs read it: `durable.open_store()`.
+
+    >>> store = open_store("memory:")
+    >>> store.runs()
+    []
+    """
+
+    def __init__(self, journal: JournalStore) -> None:
+        self.journal = journal
+        self._session = Session(journal)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.journal.url
+
+    def close(self) -> None:
+        """Release files and locks."""
+        self.journal.close()
+
+    def runs(
+        self, *, status: str | None = None, name: str | None = None, notebook: str | None = None
+    ) -> list[RunInfo]:
+        """The runs that match, newest first."""
+        infos = [self._info(record) for record in self.journal.runs(name=name, notebook=notebook)]
+        return [info for info in infos if status is None or info.status == status]
+
+    def run(self, run_id: str) -> RunInfo:
+        """One run, by id or unique prefix. Raises `RunNotFoundError`."""
+        return self._info(self.journal.run(run_id))
+
+    def _info(self, record: RunRecord) -> RunInfo:
+        return view.run_info(record, self._session.index(record.id), alive=self._session.alive(record))
+
+    def steps(self, run_id: str) -> list[StepInfo]:
+        """The run's steps in journal order, those left behind by forks and retries marked `history`."""
+        record = self.journal.run(run_id)
+        return view.steps(
+            self._session.index(record.id),
+            self._session.renderer(record),
+            alive=self._session.alive(record),
+            waiting=record.status == "waiting",
+        )
+
+    def plan(self, run_id: str) -> view.Plan:
+        """What resuming the run will do."""
+        return self._session.plan(self.journal.run(run_id))
+
+    def verify(self, run_id: str | None = None) -> list[Problem]:
+        """What was altered, removed or truncated, in one run or in the whole store."""
+        return self.journal.verify(self.journal.run(run_id).id if run_id is not None else None)
+
+    def retry(self, run_id: str, step_id: str, *, by: str = "") -> InboxItem:
+        """A step in doubt did not happen: make the call. Raises `AlreadyDecidedError`."""
+        return self._decide(run_id, step_id, "retry", by)
+
+    def supply(self, run_id: str, step_id: str, value: Any, *, by: str = "") -> InboxItem:
+        """A step in doubt happened, and this is its result. Raises `AlreadyDecidedError`."""
+        record = self.journal.run(run_id)
+        payload = self._session.codec.encode(
+            value, bind=record.id, has_chunk=lambda digest: False, what="the supplied value"
+        )
+        return self._decide(record.id, step_id, "supply", by, payload=payload)
+
+    def fail(self, run_id: str, step_id: str, why: str, *, by: str = "") -> InboxItem:
+        """A step in doubt failed, or is to count as failed. Raises `AlreadyDecidedError`."""
+        return self._decide(run_id, step_id, "fail", by, message=why)
+
+    def _decide(
+        self,
+        run_id: str,
+        step_id: str,
+        action: str,
+        by: str,
+        *,
+        message: str = "",
+        payload: Payload | None = None,
+    ) -> InboxItem:
+        record = self.journal.run(run_id)
+        step = self._step(record, step_id)
+        if step.outcome is not None:
+            raise DurableError(
+                f"step {step_id} {step.name} is {step.status}, not in doubt",
+                hint=f"%durable fork {record.id[:13]} --at {step_id} makes the call again in a new run",
+            )
+        value = {"action": action, **({"message": message} if message else {})}
+        return self.journal.post(
+            record.id,
+            "decision",
+            decision_key(step),
+            value,
+            by=by or str(self._session.owner),
+            payload=payload,
+        )
+
+    def _step(self, record: RunRecord, step_id: str) -> RecordedStep:
+        index = self._session.index(record.id)
+        step = index.step(*self._session.place(index, step_id, record))
+        assert step is not None
+        return step
+
+    def cancel(self, run_id: str, *, by: str = "") -> None:
+        """End the run for good: a live one at its next step, one without a process at once."""
+        record = self.journal.run(run_id)
+        if record.status in FINAL:
+            raise DurableError(
+                f"run {record.name!r} is already {record.status}", hint="%durable list shows the others"
+            )
+        who = by or str(self._session.owner)
+        self.journal.post(record.id, "cancel", f"cancel:{record.generation}", {}, by=who)
+        if not self._session.alive(record):
+            lease = self.journal.acquire(record.id, self._session.owner, TTL)
+            closed = Draft("closed", ROOT, 0, {"s": "cancelled", "by": who})
+            self.journal.append(lease, [closed], durable=True, status="cancelled")
+            self.journal.release(lease)
+
+
+def open_store(url: str | Path | None = None) -> Store:
+    """Open a store: a path, `sqlite:///path`, `memory:`; None: the one of this machine and user.
+
+    Raises `StoreError` or `IntegrityError`.
+
+    >>> open_store("memory:").url
+    'memory:'
+    """
+    return Store(connect(str(url) if url is not None else None))

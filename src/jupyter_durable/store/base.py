@@ -1,0 +1,483 @@
+"""The rules every store keeps, over rows that a place of storage provides.
+
+Fencing, chaining, forks, leases, the inbox and what is refused when it does not verify are decided
+here once. `memory` and `sqlite` say only where rows are and what a transaction is.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from jupyter_durable.clock import Clock
+from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.errors import AlreadyDecidedError, IntegrityError, RunNotFoundError, StoreError
+from jupyter_durable.model import (
+    Chunk,
+    Draft,
+    Entry,
+    InboxItem,
+    Lease,
+    Owner,
+    Payload,
+    Problem,
+    RunRecord,
+    RunStatus,
+)
+from jupyter_durable.store import integrity, leases, lineage
+from jupyter_durable.store.chain import Seals, seal_head
+from jupyter_durable.store.packing import BODY_FLOOR, CHUNK_FLOOR, pack, unpack
+from jupyter_durable.store.rows import (
+    DIGEST,
+    ChunkRow,
+    HeadRow,
+    InboxRow,
+    Registry,
+    Rows,
+    RunRow,
+    Transaction,
+    as_dict,
+    from_json,
+    owner_json,
+    split,
+    to_item,
+    to_json,
+    to_lease,
+    to_record,
+)
+
+
+class _Live:
+    """What an append needs to know about a run without reading it again."""
+
+    __slots__ = ("_seals", "_tenure", "chain", "head", "last", "row")
+
+    def __init__(self, seals: Seals, row: RunRow, head: HeadRow) -> None:
+        self._seals = seals
+        self.row = row
+        self.chain = seals.chain(row)
+        self.lead(head)
+
+    def lead(self, head: HeadRow) -> None:
+        """Go on from a head whose lease may be another."""
+        self._tenure = self._seals.tenure(self.row.id, head.generation, head.owner, head.expires_at)
+        self.advance(head)
+
+    def advance(self, head: HeadRow) -> None:
+        """Go on from a head of the same lease."""
+        self.head = head
+        self.last = head.hash if head.seq > self.row.base_seq else self.chain.start
+
+    def extend(
+        self, prepared: list[_Prepared], at: float, status: RunStatus | None
+    ) -> tuple[HeadRow, list[_Fields], list[Entry]]:
+        """The head, rows and entries after appending. Changes nothing."""
+        run, was, _, seq, before, generation, owner, expires_at, _ = self.head
+        link, last, high = self.chain.link, self.last, run << 32
+        written: list[_Fields] = []
+        entries: list[Entry] = []
+        for (kind, scope, pos, data, _), meta, codec, packed, body, refs, payload in prepared:
+            seq += 1
+            before = last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
+            # Plain tuples: `EntryRow` would cost a call for each.
+            written.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
+            entries.append(Entry(seq, kind, scope, pos, at, as_dict(data), payload, last))
+        now = status or was
+        mac = seal_head(self._tenure, now, at, seq, before)
+        return HeadRow(run, now, at, seq, before, generation, owner, expires_at, mac), written, entries
+
+
+class RowStore(ABC):
+    """`JournalStore`, given rows. Any thread may call; writes take turns."""
+
+    def __init__(self, url: str, key: StoreKey, clock: Clock) -> None:
+        self.url = url
+        self.key = key
+        self._clock = clock
+        self._seals = Seals(key)
+        self._live: dict[str, _Live] = {}
+        self._make_guards()
+
+    def _make_guards(self) -> None:
+        # A plain `with` on it is the one guard that an interrupt between two bytecodes cannot leave locked.
+        self._turn = threading.RLock()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release files and locks. May be repeated; every other call after it raises `StoreError`."""
+
+    @abstractmethod
+    def version(self) -> int:
+        """A number that changes whenever another connection has committed. Microseconds; never blocks."""
+
+    @abstractmethod
+    def _writing(self, *, durable: bool) -> Transaction:
+        """A transaction, to be entered while `_turn` is held."""
+
+    @abstractmethod
+    def _flush(self) -> None:
+        """Return when what was committed survives power loss."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Rows]:
+        """Committed rows."""
+
+    @abstractmethod
+    def _snapshot(self) -> AbstractContextManager[Rows]:
+        """Committed rows as of one moment, told from damage as far as possible."""
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def create_run(self, run: RunRecord, owner: Owner, ttl: float) -> Lease:
+        """See `JournalStore`. Raises `StoreError` if there is a run of this id."""
+        now = self._clock.now()
+        with self._turn, self._writing(durable=True) as rows:
+            if rows.find(run.id) is not None:
+                raise StoreError(f"there is a run {run.id} already", hint="resume it, or make a new id")
+            lineage.check_base(rows, self._found, run)
+            registry = self._registry(rows)
+            row = self._sealed(
+                RunRow(
+                    registry.made + 1,
+                    run.id,
+                    run.name,
+                    float(run.created_at),
+                    run.notebook,
+                    run.cell_id,
+                    run.job_id,
+                    run.parent_id,
+                    run.root_id,
+                    run.forked_from,
+                    run.fork_kind,
+                    run.base_seq,
+                    run.base_hash,
+                    "[]",
+                    to_json(as_dict(run.meta)),
+                    0,
+                    b"",
+                )
+            )
+            head = self._sealed_head(
+                row.id,
+                HeadRow(
+                    row.run,
+                    run.status,
+                    float(run.updated_at),
+                    run.base_seq,
+                    run.base_hash,
+                    1,
+                    owner_json(owner, now),
+                    now + ttl,
+                    b"",
+                ),
+            )
+            rows.add_run(row, head)
+            registry = Registry(registry.made + 1, registry.kept + 1, b"")
+            rows.put_registry(registry._replace(mac=self._seals.registry(registry)))
+            rows.commit()
+            self._live[row.id] = _Live(self._seals, row, head)
+        self._flush()
+        return to_lease(row, head, owner)
+
+    def run(self, run_id: str) -> RunRecord:
+        """See `JournalStore`."""
+        with self._reading() as rows:
+            found = rows.find(run_id) if run_id else None
+            if found is None:
+                ids = rows.ids_starting(run_id) if run_id else []
+                if len(ids) > 1:
+                    raise RunNotFoundError(
+                        f"{run_id!r} is the beginning of several runs' ids",
+                        hint="write more of it: " + ", ".join(ids),
+                    )
+                found = rows.find(ids[0]) if ids else None
+        if found is None:
+            raise lineage.no_run(run_id)
+        return to_record(*self._checked(*found))
+
+    def runs(
+        self,
+        *,
+        status: str | None = None,
+        name: str | None = None,
+        notebook: str | None = None,
+        job_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        """See `JournalStore`. Raises `IntegrityError` if one of them does not verify."""
+        with self._reading() as rows:
+            found = rows.select(status=status, name=name, notebook=notebook, job_id=job_id, limit=limit)
+        return [to_record(*self._checked(*both)) for both in found]
+
+    def update_run(
+        self,
+        lease: Lease,
+        *,
+        status: RunStatus | None = None,
+        notebook: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `JournalStore`."""
+        with self._turn, self._writing(durable=True) as rows:
+            live = self._load(rows, lease)
+            row = live.row
+            if notebook is not None:
+                row = row._replace(notebook=notebook)
+            if meta is not None:
+                row = row._replace(meta=to_json({**from_json(row.meta), **meta}))
+            if row is not live.row:
+                row = self._sealed(row)
+                rows.put_run(row)
+            head = live.head._replace(status=status or live.head.status, updated_at=self._clock.now())
+            head = self._sealed_head(row.id, head)
+            rows.swap_head(live.head.mac, head)
+            rows.commit()
+            live.row = row
+            live.lead(head)
+            self._live[row.id] = live
+        self._flush()
+
+    def add_alias(self, run_id: str, notebook: str) -> None:
+        """See `JournalStore`. Raises `RunNotFoundError`."""
+        with self._turn, self._writing(durable=True) as rows:
+            row, _ = self._found(rows, run_id)
+            aliases = from_json(row.aliases)
+            if notebook == row.notebook or notebook in aliases:
+                return
+            rows.put_run(self._sealed(row._replace(aliases=to_json([*aliases, notebook]))))
+            rows.commit()
+        self._flush()
+
+    # -- leases ----------------------------------------------------------------------------------
+
+    def acquire(self, run_id: str, owner: Owner, ttl: float) -> Lease:
+        """See `JournalStore`. Raises `RunNotFoundError`."""
+        with self._turn, self._writing(durable=True) as rows:
+            row, head = self._found(rows, run_id)
+            now = self._clock.now()
+            leases.check_free(row, head, owner, now)
+            taken = self._sealed_head(
+                row.id,
+                head._replace(
+                    generation=head.generation + 1, owner=owner_json(owner, now), expires_at=now + ttl
+                ),
+            )
+            rows.swap_head(head.mac, taken)
+            rows.commit()
+            self._live[row.id] = _Live(self._seals, row, taken)
+        self._flush()
+        return to_lease(row, taken, owner)
+
+    def renew(self, lease: Lease, ttl: float) -> Lease:
+        """See `JournalStore`."""
+        # Not durable: after power loss there is no process left whose lease could be too short.
+        with self._turn, self._writing(durable=False) as rows:
+            live = self._load(rows, lease)
+            head = self._sealed_head(live.row.id, live.head._replace(expires_at=self._clock.now() + ttl))
+            rows.swap_head(live.head.mac, head)
+            rows.commit()
+            live.lead(head)
+            self._live[lease.run_id] = live
+        return to_lease(live.row, head, lease.owner)
+
+    def release(self, lease: Lease) -> None:
+        """See `JournalStore`."""
+        with self._turn, self._writing(durable=False) as rows:
+            row, head = self._found(rows, lease.run_id)
+            if head.generation == lease.generation and head.owner is not None:
+                free = self._sealed_head(row.id, head._replace(owner=None, expires_at=0.0))
+                rows.swap_head(head.mac, free)
+                rows.commit()
+            self._live.pop(lease.run_id, None)
+
+    # -- the journal -----------------------------------------------------------------------------
+
+    def append(
+        self, lease: Lease, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None
+    ) -> list[Entry]:
+        """See `JournalStore`.
+
+        `payload.chunks` may be any iterable: it is consumed once, chunk by chunk, inside the
+        transaction. It may read this store, and must not write to it.
+        """
+        prepared = [_prepare(draft) for draft in drafts]
+        with self._turn, self._writing(durable=durable) as rows:
+            at = self._clock.now()
+            live = self._live.get(lease.run_id)
+            if live is None or live.head.generation != lease.generation:
+                live = self._load(rows, lease)
+            head, written, entries = live.extend(prepared, at, status)
+            # The MAC covers every column, so comparing it is the fence, and finds a view of ours that is stale.
+            if not rows.advance_head(live.head.mac, head):
+                live = self._load(rows, lease)
+                head, written, entries = live.extend(prepared, at, status)
+                rows.advance_head(live.head.mac, head)
+            for draft in drafts:
+                if draft.payload is not None and draft.payload.chunks:
+                    self._store_chunks(rows, draft.payload)
+            rows.add_entries(written)
+            rows.commit()
+            live.advance(head)
+            self._live[lease.run_id] = live
+        if durable:
+            self._flush()
+        return entries
+
+    def _store_chunks(self, rows: Transaction, payload: Payload) -> None:
+        for digest, data, refs in payload.chunks:
+            if len(digest) != DIGEST:
+                raise StoreError(f"a chunk's digest has {DIGEST} bytes, not {len(digest)}")
+            if not rows.has_chunk(digest):
+                packed, kept = pack(data, CHUNK_FLOOR)
+                rows.add_chunk(ChunkRow(digest, b"".join(refs), packed, kept))
+
+    def entries(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Entry]:
+        """See `JournalStore`. Entries appended after the call are not among them."""
+        with self._reading() as rows:
+            parts = list(lineage.parts(rows, self._found, run_id, after, upto))
+        return lineage.read(parts, self._reading, self._seals, run_id)
+
+    def chunk(self, digest: bytes) -> Chunk:
+        """See `JournalStore`."""
+        with self._reading() as rows:
+            row = rows.chunk(digest)
+        if row is None:
+            raise IntegrityError(f"chunk {digest.hex()} is missing from {self.url}", hint=lineage.RESTORE)
+        try:
+            data, refs = unpack(row.packed, row.data), split(row.refs)
+            sound = self._seals.blob(data, refs) == digest
+        except (TypeError, IntegrityError):
+            sound = False
+        if not sound:
+            raise IntegrityError(f"chunk {digest.hex()} of {self.url} does not verify", hint=lineage.RESTORE)
+        return Chunk(digest, data, refs)
+
+    def has_chunk(self, digest: bytes) -> bool:
+        """See `JournalStore`."""
+        with self._reading() as rows:
+            return rows.has_chunk(digest)
+
+    # -- the inbox -------------------------------------------------------------------------------
+
+    def post(
+        self,
+        run_id: str,
+        kind: str,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        by: str,
+        payload: Payload | None = None,
+    ) -> InboxItem:
+        """See `JournalStore`."""
+        with self._turn, self._writing(durable=True) as rows:
+            row, _ = self._found(rows, run_id)
+            first = rows.decided(row.run, key)
+            if first is not None:
+                item = self._item(row, first)
+                raise AlreadyDecidedError(
+                    f"{key} was decided already, by {item.by}",
+                    decided_by=item.by,
+                    hint=f"the first decision stands; see it with `jupyter durable show {row.id}`",
+                )
+            codec, packed, body, refs = _pack_payload(payload)
+            if payload is not None and payload.chunks:
+                self._store_chunks(rows, payload)
+            text = to_json(as_dict(value))
+            at = self._clock.now()
+            new = InboxRow(row.run, row.posted + 1, kind, key, text, codec, packed, body, refs, by, at, b"")
+            new = new._replace(mac=self._seals.inbox(row.id, new))
+            rows.add_inbox(new)
+            rows.put_run(self._sealed(row._replace(posted=row.posted + 1)))
+            rows.commit()
+        self._flush()
+        return to_item(row.id, new)
+
+    def inbox(self, run_id: str, *, after: int = 0) -> list[InboxItem]:
+        """See `JournalStore`. Raises `RunNotFoundError`; `IntegrityError` too if rows are missing."""
+        with self._reading() as rows:
+            row, _ = self._found(rows, run_id)
+            found = rows.inbox(row.run, after)
+        items = [self._item(row, one) for one in found]
+        # Rows posted between the two reads may be there; none that was counted may be absent.
+        if [item.id for item in items] != list(range(after + 1, after + 1 + len(items))) or (
+            after + len(items) < row.posted
+        ):
+            raise lineage.broken(row.id, "inbox rows are missing")
+        return items
+
+    # -- care ------------------------------------------------------------------------------------
+
+    def verify(self, run_id: str | None = None) -> list[Problem]:
+        """See `JournalStore`. Raises `RunNotFoundError` for a run that is not there.
+
+        Rolling the whole store back to an earlier copy cannot be noticed from inside it.
+        """
+        try:
+            with self._snapshot() as rows:
+                return integrity.verify(rows, self._seals, run_id)
+        except IntegrityError as error:
+            return [Problem(run_id, "file", str(error.args[0]))]
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _checked(self, row: RunRow, head: HeadRow | None) -> tuple[RunRow, HeadRow]:
+        if head is None or not self._seals.is_run(row) or not self._seals.is_head(row.id, head):
+            raise lineage.broken(row.id, "its row does not verify")
+        return row, head
+
+    def _found(self, rows: Rows, run_id: str) -> tuple[RunRow, HeadRow]:
+        found = rows.find(run_id)
+        if found is None:
+            raise lineage.no_run(run_id)
+        return self._checked(*found)
+
+    def _load(self, rows: Rows, lease: Lease) -> _Live:
+        row, head = self._found(rows, lease.run_id)
+        if head.generation != lease.generation or head.owner is None:
+            self._live.pop(lease.run_id, None)
+            raise leases.lost(row, head, lease.generation)
+        return _Live(self._seals, row, head)
+
+    def _registry(self, rows: Rows) -> Registry:
+        registry = rows.registry()
+        if registry is None or not self._seals.is_registry(registry):
+            raise IntegrityError(f"the registry of {self.url} does not verify", hint=lineage.RESTORE)
+        return registry
+
+    def _sealed(self, row: RunRow) -> RunRow:
+        return row._replace(mac=self._seals.run(row))
+
+    def _sealed_head(self, run_id: str, head: HeadRow) -> HeadRow:
+        return head._replace(mac=self._seals.head(run_id, head))
+
+    def _item(self, row: RunRow, found: InboxRow) -> InboxItem:
+        if not self._seals.is_inbox(row.id, found):
+            raise lineage.broken(row.id, f"inbox row {found.n} does not verify")
+        return to_item(row.id, found)
+
+
+_Fields = tuple[int, str, int, int, float, str, str | None, int, bytes | None, bytes | None, bytes]
+"""An `EntryRow`."""
+_Prepared = tuple[Draft, str, str | None, int, bytes | None, bytes | None, Payload | None]
+
+
+def _pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None, bytes | None]:
+    if payload is None:
+        return None, 0, None, None
+    packed, body = pack(payload.body, BODY_FLOOR)
+    refs = b"".join(payload.refs)
+    if len(refs) != DIGEST * len(payload.refs):
+        raise StoreError(f"the digests a payload refers to have {DIGEST} bytes each")
+    return payload.codec, packed, body, refs
+
+
+def _prepare(draft: Draft) -> _Prepared:
+    payload = draft.payload
+    codec, packed, body, refs = _pack_payload(payload)
+    if payload is not None and payload.chunks != ():
+        payload = Payload(payload.codec, payload.body, payload.refs)
+    return draft, to_json(as_dict(draft.meta)), codec, packed, body, refs, payload

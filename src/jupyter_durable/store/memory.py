@@ -1,0 +1,225 @@
+"""A store in memory: what tests use, and what ends with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from jupyter_durable.clock import Clock, SystemClock
+from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.errors import StoreError
+from jupyter_durable.store.base import RowStore
+from jupyter_durable.store.rows import (
+    ChunkRow,
+    EntryRow,
+    HeadRow,
+    InboxRow,
+    Registry,
+    Rows,
+    RunRow,
+    Span,
+    Transaction,
+    from_json,
+)
+
+
+class _Tables:
+    """The rows, and how to take back what an open transaction did to them."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._undo: list[Callable[[], object]] = []
+        self.commits = 0
+        self._runs: dict[str, RunRow] = {}
+        self._heads: dict[int, HeadRow] = {}
+        self._entries: dict[int, dict[int, EntryRow]] = {}
+        self._chunks: dict[bytes, ChunkRow] = {}
+        self._inbox: dict[int, dict[int, InboxRow]] = {}
+        self._registry: Registry | None = None
+
+    def __enter__(self) -> _Tables:
+        self._store._turn.acquire()
+        if self._store._closed:
+            self._store._turn.release()
+            raise StoreError("this store is closed", hint="open it again")
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            while self._undo:
+                self._undo.pop()()
+        finally:
+            self._store._turn.release()
+
+    def commit(self) -> None:
+        self._undo.clear()
+        self.commits += 1
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def find(self, run_id: str) -> tuple[RunRow, HeadRow | None] | None:
+        row = self._runs.get(run_id)
+        return None if row is None else (row, self._heads.get(row.run))
+
+    def ids_starting(self, prefix: str) -> list[str]:
+        return sorted(run_id for run_id in self._runs if run_id.startswith(prefix))[:4]
+
+    def select(
+        self,
+        *,
+        status: str | None,
+        name: str | None,
+        notebook: str | None,
+        job_id: str | None,
+        limit: int | None,
+    ) -> list[tuple[RunRow, HeadRow | None]]:
+        found: list[tuple[RunRow, HeadRow | None]] = []
+        for row in sorted(self._runs.values(), key=lambda r: (r.created_at, r.run), reverse=True):
+            head = self._heads.get(row.run)
+            if (
+                (status is None or (head is not None and head.status == status))
+                and (name is None or row.name == name)
+                and (notebook is None or row.notebook == notebook or notebook in from_json(row.aliases))
+                and (job_id is None or row.job_id == job_id)
+            ):
+                found.append((row, head))
+        return found if limit is None else found[:limit]
+
+    def entries(self, run: int, after: int, upto: int, limit: int) -> Sequence[EntryRow]:
+        own = self._entries.get(run, {})
+        return [own[seq] for seq in range(after + 1, min(upto, after + limit) + 1) if seq in own]
+
+    def entry_hash(self, run: int, seq: int) -> bytes | None:
+        row = self._entries.get(run, {}).get(seq)
+        return None if row is None else row.hash
+
+    def chunk(self, digest: bytes) -> ChunkRow | None:
+        return self._chunks.get(digest)
+
+    def has_chunk(self, digest: bytes) -> bool:
+        return digest in self._chunks
+
+    def inbox(self, run: int, after: int) -> Sequence[InboxRow]:
+        return [row for n, row in sorted(self._inbox.get(run, {}).items()) if n > after]
+
+    def decided(self, run: int, key: str) -> InboxRow | None:
+        return next((row for row in self._inbox.get(run, {}).values() if row.key == key), None)
+
+    def registry(self) -> Registry | None:
+        return self._registry
+
+    def entry_spans(self) -> list[Span]:
+        return [Span(run, min(own), max(own)) for run, own in self._entries.items() if own]
+
+    def inbox_spans(self) -> list[Span]:
+        return [Span(run, min(own), max(own)) for run, own in self._inbox.items() if own]
+
+    def head_runs(self) -> list[int]:
+        return list(self._heads)
+
+    def chunks(self) -> Iterator[ChunkRow]:
+        yield from self._chunks.values()
+
+    def damage(self) -> list[str]:
+        return []
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def put_registry(self, row: Registry) -> None:
+        was, self._registry = self._registry, row
+        self._undo.append(lambda: setattr(self, "_registry", was))
+
+    def add_run(self, row: RunRow, head: HeadRow) -> None:
+        self._runs[row.id] = row
+        self._heads[row.run] = head
+        self._undo.append(lambda: (self._runs.pop(row.id), self._heads.pop(row.run)))
+
+    def put_run(self, row: RunRow) -> None:
+        was, self._runs[row.id] = self._runs[row.id], row
+        self._undo.append(lambda: self._runs.update({row.id: was}))
+
+    def swap_head(self, old: bytes, head: HeadRow) -> bool:
+        was = self._heads[head.run]
+        if was.mac != old:
+            return False
+        self._heads[head.run] = head
+        self._undo.append(lambda: self._heads.update({head.run: was}))
+        return True
+
+    def advance_head(self, old: bytes, head: HeadRow) -> bool:
+        return self.swap_head(old, head)
+
+    def add_entries(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        for row in map(EntryRow._make, rows):
+            own, seq = self._entries.setdefault(row.key >> 32, {}), row.key & 0xFFFFFFFF
+            own[seq] = row
+            self._undo.append(lambda own=own, seq=seq: own.pop(seq))  # type: ignore[misc]
+
+    def add_chunk(self, row: ChunkRow) -> None:
+        self._chunks[row.digest] = row
+        self._undo.append(lambda: self._chunks.pop(row.digest))
+
+    def add_inbox(self, row: InboxRow) -> None:
+        own = self._inbox.setdefault(row.run, {})
+        own[row.n] = row
+        self._undo.append(lambda: own.pop(row.n))
+
+
+class MemoryStore(RowStore):
+    """A `JournalStore` that keeps everything in this process.
+
+    It keeps the same rows, hashes and rules as the file does; only durability is missing.
+
+    >>> store = MemoryStore()
+    >>> store.runs()
+    []
+    """
+
+    def __init__(self, *, key: StoreKey | None = None, clock: Clock | None = None) -> None:
+        super().__init__("memory:", key or StoreKey.generate(), clock or SystemClock())
+        self._closed = False
+        self._tables = _Tables(self)
+        registry = Registry(0, 0, b"")
+        with self._writing(durable=True) as rows:
+            rows.put_registry(registry._replace(mac=self._seals.registry(registry)))
+            rows.commit()
+
+    def close(self) -> None:
+        """Every other call after it raises `StoreError`. May be repeated."""
+        self._closed = True
+
+    def version(self) -> int:
+        """See `JournalStore`."""
+        if self._closed:
+            raise StoreError("this store is closed", hint="open it again")
+        return self._tables.commits
+
+    def _writing(self, *, durable: bool) -> Transaction:
+        return self._tables
+
+    def _flush(self) -> None:
+        pass
+
+    def _reading(self) -> AbstractContextManager[Rows]:
+        return _Reading(self._tables)
+
+    def _snapshot(self) -> AbstractContextManager[Rows]:
+        return _Reading(self._tables)
+
+
+class _Reading:
+    """Reading excludes writers, and takes nothing back: it may happen inside a transaction of the same thread."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def __enter__(self) -> Rows:
+        store = self._tables._store
+        if store._closed:
+            raise StoreError("this store is closed", hint="open it again")
+        store._turn.acquire()
+        return self._tables
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._tables._store._turn.release()

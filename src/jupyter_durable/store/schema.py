@@ -1,0 +1,104 @@
+"""The tables of a store, one migration for each change ever made to them.
+
+Order is history: never edit, reorder or remove a migration that a release has shipped; add one.
+`tests/golden` holds a file of each release, and opening them runs the rest of this list.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from jupyter_durable.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION = 0x4A445242
+"""What `PRAGMA application_id` of a store says, so that another program's file is told from ours."""
+
+Migration = Callable[["Database"], None]
+
+
+def m001_journal(db: Database) -> None:
+    """Runs, their entries and heads, chunks and inbox."""
+    for statement in _M001.split(";"):
+        db.execute(statement)
+
+
+# A run's head is the last row of its entries (see `tables`), so that an append changes one page, not two.
+# `entries` and `chunks` with a rowid: without one, SQLite keeps no more than about 1,000 bytes of a
+# row in its page, and a 1 KB result would take a page of its own. Chunks are appended and have their
+# random digests in an index: as the key, those would leave a third of each page empty.
+_M001 = """
+CREATE TABLE registry (
+    one INTEGER PRIMARY KEY CHECK (one = 1), made INTEGER NOT NULL, kept INTEGER NOT NULL, mac BLOB NOT NULL
+);
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, created_at REAL NOT NULL,
+    notebook TEXT, cell_id TEXT, job_id TEXT, parent_id TEXT, root_id TEXT, forked_from TEXT, fork_kind TEXT,
+    base_seq INTEGER NOT NULL, base_hash BLOB NOT NULL,
+    aliases TEXT NOT NULL, meta TEXT NOT NULL, posted INTEGER NOT NULL, mac BLOB NOT NULL
+);
+CREATE TABLE entries (
+    key INTEGER PRIMARY KEY, type TEXT NOT NULL, scope INTEGER NOT NULL, pos INTEGER NOT NULL, at REAL NOT NULL,
+    meta TEXT NOT NULL, codec TEXT, packed INTEGER NOT NULL, body BLOB, refs BLOB, hash BLOB NOT NULL
+);
+CREATE TABLE chunks (
+    chunk INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, refs BLOB NOT NULL, packed INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE TABLE inbox (
+    run INTEGER NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+    codec TEXT, packed INTEGER NOT NULL, body BLOB, refs BLOB, by TEXT NOT NULL, at REAL NOT NULL,
+    mac BLOB NOT NULL, PRIMARY KEY (run, n), UNIQUE (run, key)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (m001_journal,)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """How many of the migrations the file has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check(connection: sqlite3.Connection, path: object, known: int = len(MIGRATIONS)) -> bool:
+    """Whether the file is of this very version. Raises `StoreError` if it is newer, or no store at all."""
+    at = version(connection)
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+        raise StoreError(
+            f"{path} is a database, but not a store of jupyter-durable",
+            hint="choose another file name; a store makes its own file",
+        )
+    if at > known:
+        raise StoreError(
+            f"{path} was written by a newer jupyter-durable (its schema is {at}, this version knows {known})",
+            hint="upgrade: pip install --upgrade jupyter-durable",
+        )
+    return at == known
+
+
+def upgrade(connection: sqlite3.Connection, path: object, steps: Sequence[Migration] = MIGRATIONS) -> None:
+    """Apply the migrations the file has not had, all or none; several processes may try at once.
+
+    `connection` is in autocommit mode (`isolation_level=None`).
+    """
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if version(connection) == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        if not check(connection, path, len(steps)):
+            history = Migrations("jupyter_durable")
+            for step in steps:
+                history(name=step.__name__)(step)
+            history.apply(Database(connection, recursive_triggers=False))
+            connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

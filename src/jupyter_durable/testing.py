@@ -1,0 +1,291 @@
+"""The kit for testing your own agents: the one this project tests itself with.
+
+    prove(agent, schedules=50)     shuffled timings and crashes at every kind of moment; the result must not change
+    crash_at("after-call", nth=3)  one crash, where you want it
+    MemoryStore(), ManualClock()   a store without files, a clock that moves when you say so
+
+A simulated crash ends the run in this process as a power cut would: whatever is not in the store is
+gone, nothing more gets into it, and no handler of yours gets to journal anything. (To kill a whole process instead,
+set the environment variable `JUPYTER_DURABLE_CRASH_AT="after-call:3"`.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_durable.clock import Clock
+from jupyter_durable.errors import DivergenceError
+from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.runtime.activation import Activation
+from jupyter_durable.runtime.context import SCOPE
+from jupyter_durable.runtime.kill_points import KILL_POINTS, arm
+from jupyter_durable.runtime.run import LiveRun, Options
+from jupyter_durable.session import Session
+from jupyter_durable.store.memory import MemoryStore
+
+__all__ = ["KILL_POINTS", "Crash", "ManualClock", "MemoryStore", "NotProven", "Proof", "crash_at", "prove"]
+
+
+class Crash(BaseException):
+    """The simulated end of the process."""
+
+
+class NotProven(AssertionError):
+    """A schedule or crash point gave another result. `schedule` and `crash` say which, to repeat it."""
+
+    def __init__(self, message: str, *, schedule: int, crash: str) -> None:
+        super().__init__(message)
+        self.schedule = schedule
+        self.crash = crash
+
+
+class ManualClock(Clock):
+    """A clock that stands still until `advance`d; waiting on it advances it.
+
+    >>> clock = ManualClock(100.0)
+    >>> clock.wait(5)
+    >>> clock.now()
+    105.0
+    """
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """The same clock."""
+        return self._now
+
+    def wait(self, seconds: float) -> None:
+        """Let `seconds` pass, at once."""
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        with self._lock:
+            self._now += seconds
+
+
+@contextlib.contextmanager
+def crash_at(point: str, nth: int = 1) -> Iterator[list[str]]:
+    """Inside the block, the `nth` time that a run comes to kill point `point`, it crashes: `Crash` is raised.
+
+    Yields the list of kill points passed so far.
+
+    >>> import jupyter_durable as durable
+    >>> with crash_at("after-call"):
+    ...     try:
+    ...         with durable.run("demo", store="memory:"):
+    ...             durable.step("one", lambda: 1)
+    ...     except Crash:
+    ...         print("crashed")
+    crashed
+    """
+    if point not in KILL_POINTS:
+        raise ValueError(f"no kill point {point!r}; there are {', '.join(KILL_POINTS)}")
+    passed: list[str] = []
+    left = nth
+    lock = threading.Lock()
+
+    def trigger(name: str) -> None:
+        nonlocal left
+        with lock:
+            passed.append(name)
+            if name == point:
+                left -= 1
+            hit = name == point and left == 0
+        if hit:
+            _crash(name)
+
+    before = arm(trigger)
+    try:
+        yield passed
+    finally:
+        arm(before)
+
+
+def _crash(name: str) -> None:
+    error = Crash(name)
+    scope = SCOPE.get()
+    if scope is not None:
+        scope.run.lost = error
+    raise error
+
+
+@dataclass
+class Proof:
+    """What `prove` did: how many executions, with how many crashes, and the result they all had."""
+
+    result: Any
+    schedules: int = 0
+    crashes: int = 0
+    diverged: int = 0
+    points: Counter[str] = field(default_factory=Counter)
+
+
+def prove(
+    fn: Callable[[], Any],
+    schedules: int = 50,
+    *,
+    seed: int = 0,
+    crashes: int = 2,
+    jitter: float = 0.002,
+    allow_divergence: bool = False,
+    store: Callable[[], JournalStore] = MemoryStore,
+) -> Proof:
+    """Execute `fn()` (sync or async; an agent that makes durable calls) `schedules` times and compare.
+
+    Every execution shuffles how long calls take (up to `jitter` seconds each) and crashes up to
+    `crashes` times at random kill points, being resumed after each as by a new process. All must
+    give an equal result (or raise an equal error); the first that does not raises `NotProven`, which
+    says how to repeat it. With `allow_divergence`, stopping with `DivergenceError` is as good.
+
+    >>> import jupyter_durable as durable
+    >>> prove(lambda: [durable.step("n", lambda n=n: n * n) for n in range(3)], schedules=5).result
+    [0, 1, 4]
+    """
+    expected, points = _undisturbed(fn, store)
+    proof = Proof(expected[1], points=points)
+    for schedule in range(schedules):
+        rng = random.Random(f"{seed}:{schedule}")  # noqa: S311 - a schedule, not a secret
+        plan = _crash_plan(rng, points, crashes)
+        said = ", ".join(f"{name}:{nth}" for name, nth in plan) or "no crash"
+        try:
+            got = _disturbed(fn, store(), rng, plan, jitter, proof)
+        except DivergenceError as error:
+            if allow_divergence:
+                proof.diverged += 1
+                continue
+            raise NotProven(
+                f"schedule {schedule} ({said}) diverged:\n{error}", schedule=schedule, crash=said
+            ) from error
+        proof.schedules += 1
+        if not _same(got, expected):
+            raise NotProven(
+                f"schedule {schedule} ({said}) gave another result:\n  undisturbed: {_shown(expected)}\n"
+                f"  here:        {_shown(got)}\n"
+                f"repeat it with prove(..., seed={seed}, schedules={schedule + 1})",
+                schedule=schedule,
+                crash=said,
+            )
+    return proof
+
+
+_Result = tuple[str, Any]
+
+
+def _undisturbed(fn: Callable[[], Any], store: Callable[[], JournalStore]) -> tuple[_Result, Counter[str]]:
+    points: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def count(name: str) -> None:
+        with lock:
+            points[name] += 1
+
+    before = arm(count)
+    try:
+        session = Session(store())
+        return _execute(session, session.new("proof"), fn), points
+    finally:
+        arm(before)
+
+
+def _crash_plan(rng: random.Random, points: Counter[str], crashes: int) -> list[tuple[str, int]]:
+    names = sorted(name for name in points if name != "before-open")
+    wanted = rng.randint(0, crashes) if names else 0
+    return [(name, rng.randint(1, points[name])) for name in rng.choices(names, k=wanted)]
+
+
+def _disturbed(
+    fn: Callable[[], Any],
+    store: JournalStore,
+    rng: random.Random,
+    plan: list[tuple[str, int]],
+    jitter: float,
+    proof: Proof,
+) -> _Result:
+    session = Session(store)
+    options = Options(jitter=lambda: rng.random() * jitter)
+    run_id: str | None = None
+    for name, nth in plan:
+        with crash_at(name, nth):
+            try:
+                run = _open(session, run_id, options)
+                run_id = run.id
+                return _execute(session, run, fn)
+            except Crash:
+                proof.crashes += 1
+        runs = store.runs(name="proof")
+        run_id = runs[0].id if runs else None
+        if runs and runs[0].status == "completed":
+            # It crashed after its end: what a caller would see is the replay.
+            return _execute(session, session.replay(runs[0]), fn)
+    return _execute(session, _open(session, run_id, options), fn)
+
+
+def _open(session: Session, run_id: str | None, options: Options) -> LiveRun:
+    if run_id is None:
+        return session.new("proof", options=options)
+    return session.resume(session.store.run(run_id), options=options)
+
+
+def _execute(session: Session, run: LiveRun, fn: Callable[[], Any]) -> _Result:
+    activation = Activation(run)
+    is_async = inspect.iscoroutinefunction(fn)
+
+    async def main() -> Any:
+        activation.enter()
+        try:
+            return await fn()
+        finally:
+            activation.leave()
+
+    error: BaseException | None = None
+    value: Any = None
+    try:
+        if is_async:
+            value = asyncio.run(main())
+        else:
+            activation.enter()
+            try:
+                value = fn()
+            finally:
+                activation.leave()
+    except BaseException as raised:
+        error = raised
+        if run.lost is None and not isinstance(raised, Exception):
+            raise
+    if run.lost is not None:
+        run.writer.close()
+        raise run.lost
+    session.close_run(run, error)
+    if isinstance(error, DivergenceError):
+        raise error
+    return ("returned", value) if error is None else ("raised", error)
+
+
+def _same(one: _Result, other: _Result) -> bool:
+    if one[0] != other[0]:
+        return False
+    return bool(one[1] == other[1]) if one[0] == "returned" else _error(one[1]) == _error(other[1])
+
+
+def _error(error: BaseException) -> Any:
+    inner = [_error(e) for e in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    return type(error).__name__, str(error), sorted(map(repr, inner))
+
+
+def _shown(result: _Result) -> str:
+    return f"{result[0]} {result[1]!r}"

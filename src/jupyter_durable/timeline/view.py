@@ -1,0 +1,148 @@
+"""A journal as rows for people: pure; feeds `store.steps()`, the command line and the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
+from jupyter_durable.model import Payload, RunInfo, RunRecord, RunStatus, StepCounts, StepInfo, StepStatus
+
+Render = Callable[[Payload, int, str], str]
+"""(payload, sequence number of its entry, name to show as a call or "") -> one line of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What resuming a run will do.
+
+    `at` is the call it continues with, rendered; empty if that is not recorded (it comes after
+    the last recorded step).
+    """
+
+    replayed: int
+    total: int
+    in_doubt: int
+    reopened: int
+    at: str
+
+    def __str__(self) -> str:
+        parts = [f"{self.replayed} of {self.total} step{'s' if self.total != 1 else ''} replayed"]
+        if self.in_doubt:
+            parts.append(f"{self.in_doubt} in doubt")
+        if self.reopened:
+            parts.append(f"{self.reopened} tried again")
+        parts.append(f"continues at {self.at}" if self.at else "continues after them")
+        return ", ".join(parts)
+
+
+def plan(index: Index, render: Render) -> Plan:
+    """The plan of a run whose journal is `index`."""
+    steps = [
+        step for scope in index.scopes.values() if scope.steps and index.active(scope) for step in scope.steps
+    ]
+    open_steps = sorted((s for s in steps if s.outcome is None), key=lambda s: s.seq)
+    done = len(steps) - len(open_steps)
+    reopened = sum(s.failures > 0 for s in open_steps)
+    at = (
+        render(open_steps[0].args, open_steps[0].seq, open_steps[0].name)
+        if open_steps and open_steps[0].args
+        else ""
+    )
+    return Plan(done, len(steps), len(open_steps) - reopened, reopened, at)
+
+
+def step_status(step: RecordedStep, *, alive: bool, waiting: bool) -> StepStatus:
+    """`alive`: a process advances the run; `waiting`: it waits for a person."""
+    outcome = step.outcome
+    if outcome is not None:
+        status: StepStatus = outcome.meta["s"]
+        return status
+    if step.history:
+        return "cancelled"
+    if waiting and step.effect == "unsafe":
+        return "in_doubt"
+    return "running" if alive else "in_doubt"
+
+
+def scope_path(index: Index, number: int) -> str:
+    """A scope as people see it: `main`, `main/worker`, `main/worker/fetch`."""
+    names: list[str] = []
+    while number not in (ROOT, MAIN):
+        scope = index.scopes[number]
+        if scope.key.startswith("@"):
+            step = index.step(scope.parent, int(scope.key[1:].split(".")[0]))
+            names.append(step.name if step is not None else "?")
+        else:
+            name = scope.key.partition("~")[0].rpartition(":")[2] or "thread"
+            names.append(f"{name}#{scope.n}" if scope.n else name)
+        number = scope.parent
+    return "/".join(["main", *reversed(names)])
+
+
+def steps(index: Index, render: Render, *, alive: bool, waiting: bool) -> list[StepInfo]:
+    """Every step of the run in journal order, those left behind by retries and forks included."""
+    abandoned = {id(step) for step in index.abandoned}
+    return [
+        StepInfo(
+            id=step.id,
+            scope=scope_path(index, step.scope),
+            kind=step.kind,
+            name=step.name,
+            status=step_status(step, alive=alive, waiting=waiting),
+            attempts=step.attempts,
+            arguments=render(step.args, step.seq, step.name) if step.args is not None else f"{step.name}(…)",
+            result=_result(step, render),
+            error=str(step.outcome.meta.get("x", "")) or None if step.outcome is not None else None,
+            started_at=step.opened_at,
+            ended_at=step.ended_at,
+            replays=index.replays(step),
+            effect=step.effect,
+            history=step.history or id(step) in abandoned,
+        )
+        for step in index.all_steps()
+    ]
+
+
+def _result(step: RecordedStep, render: Render) -> str | None:
+    outcome = step.outcome
+    if outcome is None or outcome.payload is None or outcome.meta["s"] != "completed":
+        return None
+    return render(outcome.payload, outcome.seq, "")
+
+
+def counts(index: Index, *, alive: bool, waiting: bool) -> StepCounts:
+    """How many of the run's present steps are in which state."""
+    found: dict[str, int] = {}
+    for scope in index.scopes.values():
+        for step in scope.steps:
+            status = step_status(step, alive=alive, waiting=waiting)
+            found[status] = found.get(status, 0) + 1
+    return StepCounts(
+        completed=found.get("completed", 0),
+        running=found.get("running", 0),
+        waiting=found.get("waiting", 0),
+        in_doubt=found.get("in_doubt", 0),
+        failed=found.get("failed", 0),
+    )
+
+
+def run_status(record: RunRecord, *, alive: bool) -> RunStatus:
+    """A run whose process is gone without a word was interrupted."""
+    return "interrupted" if record.status == "running" and not alive else record.status
+
+
+def run_info(record: RunRecord, index: Index, *, alive: bool) -> RunInfo:
+    """The run's row for people."""
+    return RunInfo(
+        id=record.id,
+        name=record.name,
+        status=run_status(record, alive=alive),
+        notebook=record.notebook,
+        cell_id=record.cell_id,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        steps=counts(index, alive=alive, waiting=record.status == "waiting"),
+        parent_id=record.parent_id or record.forked_from,
+        forked_at=record.base_seq if record.forked_from else None,
+    )
