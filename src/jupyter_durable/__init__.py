@@ -13,6 +13,7 @@ The tour, in reading order:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,22 +67,20 @@ __all__ = [
     "uuid4",
 ]
 
-_FUNCTIONS = frozenset({"idempotency_key", "log", "now", "progress", "step", "tool", "uuid4"})
+_HOMES = {
+    **dict.fromkeys(
+        ("idempotency_key", "log", "now", "progress", "step", "tool", "uuid4"), "jupyter_durable.capture.functions"
+    ),
+    **dict.fromkeys(("run", "open_store"), "jupyter_durable.session"),
+    **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),
+}
 
 
 def __getattr__(name: str) -> Any:
     # Looked up on first use: `%load_ext` must not pay for the engine.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _FUNCTIONS:
-        from jupyter_durable.capture import functions as home
-    elif name in ("run", "open_store"):
-        import jupyter_durable.session as home
-    elif name in ("RETRY", "UNKNOWN"):
-        from jupyter_durable.runtime import doubt as home
-    else:
-        from jupyter_durable import errors as home
-    value = getattr(home, name)
+    value = getattr(importlib.import_module(_HOMES.get(name, "jupyter_durable.errors")), name)
     globals()[name] = value
     return value
 

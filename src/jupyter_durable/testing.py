@@ -38,7 +38,7 @@ class Crash(BaseException):
     """The simulated end of the process."""
 
 
-class NotProven(AssertionError):
+class NotProven(AssertionError):  # noqa: N818 - reads as what it says
     """A schedule or crash point gave another result. `schedule` and `crash` say which, to repeat it."""
 
     def __init__(self, message: str, *, schedule: int, crash: str) -> None:

@@ -7,7 +7,7 @@ import functools
 import inspect
 import time as _time
 import uuid as _uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar, overload
 
 from jupyter_durable.errors import DurableError
@@ -87,7 +87,7 @@ def tool(
             limiter=limiter,
         )
         if inspect.isclass(target):
-            target.__call__ = wrap(target.__call__, spec)  # type: ignore[operator]
+            type.__setattr__(target, "__call__", wrap(target.__call__, spec))
             return target
         return wrap(target, spec)
 
@@ -225,7 +225,7 @@ def progress(of: Any, /) -> Any:
 
 
 def _progress(items: Iterable[T]) -> Iterator[T]:
-    total = len(items) if hasattr(items, "__len__") else 0
+    total = len(items) if isinstance(items, Sized) else 0
     for done, item in enumerate(items):
         yield item
         if total:

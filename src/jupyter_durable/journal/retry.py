@@ -42,7 +42,7 @@ class RetryPolicy:
             wait = self.backoff
         else:
             return float(self.backoff(failures))
-        state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+        state = tenacity.RetryCallState(None, None, (), {})
         state.attempt_number = failures
         # tenacity draws its jitter from the generator that is the user's.
         before = random.getstate()

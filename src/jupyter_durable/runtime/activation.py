@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from contextvars import Token
 from typing import Any
@@ -59,10 +60,8 @@ class Activation:
         strands.install()
         _values.install(run.user_code)
         self._effects.install()
-        try:
+        with contextlib.suppress(RuntimeError):  # sync code: a loop that it starts is adopted then
             adopt_loop(asyncio.get_running_loop())
-        except RuntimeError:
-            pass  # sync code; a loop that it starts is adopted then
         if run.lease is not None:
             self._beat = Heartbeat(run.store, run.lease, self._lost, self._cancelled)
             self._beat.start()

@@ -28,7 +28,7 @@ _POLL = 0.1
 _OWN = 1 << 60  # beyond every forebear's entries: this run's own
 
 
-class StepFailed(DurableError):
+class StepFailed(DurableError):  # noqa: N818 - what happened, as users read it
     """A person said that a step in doubt failed."""
 
 

@@ -94,7 +94,7 @@ class Stats:
 def control_flow(error: BaseException | None) -> BaseException | None:
     """The control flow inside an exception group, if there is any (a TaskGroup wraps it); else `error`."""
     if isinstance(error, BaseExceptionGroup):
-        found, _ = error.split((RunParked, LeaseLost, RunCancelled, ReplayEnd))
+        found: BaseException | None = error.split((RunParked, LeaseLost, RunCancelled, ReplayEnd))[0]
         while isinstance(found, BaseExceptionGroup):
             found = found.exceptions[0]
         return found or error

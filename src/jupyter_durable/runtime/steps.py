@@ -16,7 +16,7 @@ import contextvars
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from jupyter_durable.errors import DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Replay, Wait
@@ -491,10 +491,6 @@ def _call(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     if not box:
         raise TimeoutError(f"{spec.name} took longer than {spec.timeout} s")
     done, value = box[0]
-    if done:
-        return value
-    _raise(value)
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
+    if not done:
+        raise value
+    return value

@@ -21,7 +21,7 @@ from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.steps import Spec, _Step
 
 
-class StreamCutOff(ConnectionError):
+class StreamCutOff(ConnectionError):  # noqa: N818 - what happened, as users read it
     """The stream was cut off here when it was recorded, and later steps depend on what came before."""
 
 

@@ -191,7 +191,8 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
 
     def _begin_child(self) -> _Opened:
         scope = SCOPE.get()
-        assert scope is not None and scope.attempt is not None
+        assert scope is not None
+        assert scope.attempt is not None
         outer = scope.run
         session = Session(outer.store, clock=outer.clock, output=outer.output)
         step = f"{scope.attempt.scope}.{scope.attempt.pos}"

@@ -1,0 +1,485 @@
+"""The SQLite store's own promises: files and modes, keys, schema, disk use, forks of the process."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.errors import IntegrityError, StoreError
+from jupyter_durable.model import Chunk, Draft, Lease, Owner, Payload, RunRecord
+from jupyter_durable.store import connect, place, schema
+from jupyter_durable.store.locks import FileLock
+from jupyter_durable.store.sqlite import SqliteStore
+
+KEY = StoreKey(bytes(range(32)))
+ME = Owner("somewhere", 1, 2.0, "test")
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUPYTER_DURABLE_KEY", raising=False)
+    monkeypatch.delenv("JUPYTER_DURABLE_STORE", raising=False)
+
+
+def begin(store: SqliteStore, run_id: str = "1") -> Lease:
+    """A run with a lease that lasts."""
+    return store.create_run(RunRecord(run_id, "research", "running", 1.0, 1.0), ME, 3600.0)
+
+
+def step(body: bytes = b"{}", **meta: object) -> Draft:
+    """A draft with this body."""
+    return Draft("outcome", 1, 0, meta, Payload("json", body))
+
+
+# -- where and how it is opened --------------------------------------------------------------------
+
+
+def test_connect_takes_paths_urls_and_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path, its URL and the environment lead to one store with one canonical URL; `memory:` to none."""
+    path = tmp_path / "new" / "j.db"
+    store = connect(path)
+    assert isinstance(store, SqliteStore)
+    begin(store)
+    store.close()
+    monkeypatch.chdir(tmp_path)
+    for url in (str(path), f"sqlite:///{path}", "sqlite:///new/j.db", "new/../new/j.db", store.url):
+        again = connect(url)
+        assert again.url == f"sqlite:///{path}"
+        assert [run.id for run in again.runs()] == ["1"]
+        again.close()
+    monkeypatch.setenv("JUPYTER_DURABLE_STORE", "new/j.db")
+    assert connect().url == store.url
+    monkeypatch.setenv("JUPYTER_DURABLE_STORE", "memory:")
+    assert connect().url == "memory:"
+    for url in ("postgresql://host/db", "sqlite:///"):
+        with pytest.raises(StoreError) as error:
+            connect(url)
+        assert error.value.hint
+
+
+def test_the_default_store_is_in_the_jupyter_data_dir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without anything said, it is `durable/journal.db` under Jupyter's data directory, with its key beside it."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "share"))
+    store = connect()
+    assert store.url == f"sqlite:///{tmp_path}/share/durable/journal.db"
+    assert (tmp_path / "share/durable/journal.key").exists()
+    store.close()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
+def test_all_files_are_the_users_alone(tmp_path: Path, umask: int) -> None:
+    """Database, log, index, key and lock have mode 0600 and a new directory 0700, whatever the umask."""
+    script = (
+        "import os, sys; os.umask(int(sys.argv[2])); from jupyter_durable.store import connect;"
+        "from jupyter_durable.model import *; s = connect(sys.argv[1]);"
+        "s.create_run(RunRecord('1', 'r', 'running', 1.0, 1.0), Owner('h', 1, 1.0), 9.0);"
+        "d = os.path.dirname(sys.argv[1]);"
+        "print(oct(os.stat(d).st_mode & 0o777), *sorted(f'{n}={os.stat(os.path.join(d, n)).st_mode & 0o777:o}'"
+        " for n in os.listdir(d)))"
+    )
+    path = tmp_path / "d" / "j.db"
+    ran = subprocess.run(
+        [sys.executable, "-c", script, path, str(umask)], capture_output=True, text=True, check=True
+    )
+    names = ("j.db", "j.db-shm", "j.db-wal", "j.db.lock", "j.key")
+    assert ran.stdout.split() == ["0o700", *(f"{name}=600" for name in names)]
+
+
+def test_network_file_systems_get_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On NFS, where WAL's shared memory does not reach, the rollback journal is used; a moved store is converted."""
+    monkeypatch.setattr(place, "file_system", lambda path: "nfs4")
+    path = tmp_path / "j.db"
+    with_nfs = SqliteStore(path, key=KEY)
+    lease = begin(with_nfs)
+    with_nfs.append(lease, [step()], durable=False)
+    with_nfs.append(lease, [step()], durable=True)
+    assert not path.with_name("j.db-wal").exists()
+    version = with_nfs.version()
+    with_nfs.append(lease, [step()], durable=True)
+    assert with_nfs.version() != version
+    with_nfs.close()
+    monkeypatch.setattr(place, "file_system", lambda path: "ext4")
+    local = SqliteStore(path, key=KEY)
+    local.append(local.acquire("1", ME, 9.0), [step()], durable=True)
+    assert path.with_name("j.db-wal").exists()
+    assert len(list(local.entries("1"))) == 4
+    local.close()
+
+
+def test_the_file_system_is_that_of_the_innermost_mount() -> None:
+    """Mounts are matched by whole path components; blanks in them are decoded; the last at one place counts."""
+    mounts = "d / ext4 rw 0 0\nh:/x /home nfs4 rw 0 0\nt /home/me/local\\040disk xfs rw 0 0\nm /mnt ext4 rw\nn /mnt cifs rw"
+    for path, kind in {
+        "/x.db": "ext4",
+        "/home/me/x.db": "nfs4",
+        "/homes/x.db": "ext4",
+        "/home/me/local disk/x.db": "xfs",
+        "/mnt/x.db": "cifs",
+    }.items():
+        assert place.file_system(Path(path), mounts) == kind
+    assert place.file_system(Path("/x"), "") == ""
+
+
+def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    """A path below a file is a `StoreError` with a hint, and nothing is left behind."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file") as error:
+        connect(tmp_path / "file" / "j.db")
+    assert "JUPYTER_DURABLE_STORE" in error.value.hint
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def test_a_store_without_its_key_is_refused_and_no_key_is_made(tmp_path: Path) -> None:
+    """A missing key is one error that names the file; it is not silently replaced."""
+    store = connect(tmp_path / "j.db")
+    store.close()
+    key = tmp_path / "j.key"
+    kept = key.read_bytes()
+    key.unlink()
+    with pytest.raises(IntegrityError, match=str(key)) as error:
+        connect(tmp_path / "j.db")
+    assert "JUPYTER_DURABLE_KEY" in error.value.hint
+    assert not key.exists()
+    key.write_bytes(kept)
+    connect(tmp_path / "j.db").close()
+
+
+def test_a_wrong_or_broken_key_is_refused(tmp_path: Path) -> None:
+    """Another store's key, and text that is no key, are `IntegrityError`s before anything is read."""
+    for name in ("a", "b"):
+        connect(tmp_path / f"{name}.db").close()
+    (tmp_path / "b.key").write_bytes((tmp_path / "a.key").read_bytes())
+    with pytest.raises(IntegrityError, match="does not belong"):
+        connect(tmp_path / "b.db")
+    for text in (b"", b"abc", b"\xff\xfe" * 20, b"00" * 31):
+        (tmp_path / "a.key").write_bytes(text)
+        with pytest.raises(IntegrityError, match="a.key"):
+            connect(tmp_path / "a.db")
+
+
+def test_the_environment_may_hold_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`JUPYTER_DURABLE_KEY` as hexadecimal or base64 opens the same store, and no key file is written."""
+    secret = bytes(range(200, 232))
+    for text in (
+        secret.hex(),
+        base64.b64encode(secret).decode(),
+        base64.urlsafe_b64encode(secret).decode().rstrip("="),
+    ):
+        monkeypatch.setenv("JUPYTER_DURABLE_KEY", text)
+        store = connect(tmp_path / "j.db")
+        assert store.key == StoreKey(secret)
+        store.close()
+    assert not (tmp_path / "j.key").exists()
+    monkeypatch.setenv("JUPYTER_DURABLE_KEY", "not a key")
+    with pytest.raises(IntegrityError, match="JUPYTER_DURABLE_KEY"):
+        connect(tmp_path / "j.db")
+
+
+def test_a_key_that_outlived_its_store_is_used_again(tmp_path: Path) -> None:
+    """Deleting the database and keeping the key starts an empty store with that key."""
+    path = tmp_path / "j.db"
+    first = connect(path)
+    first.close()
+    path.unlink()
+    second = connect(path)
+    assert second.key == first.key
+    assert second.runs() == []
+    second.close()
+
+
+# -- schema ----------------------------------------------------------------------------------------
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """A store of a later version is left alone, with the advice to upgrade."""
+    path = tmp_path / "j.db"
+    SqliteStore(path, key=KEY).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="newer") as error:
+        SqliteStore(path, key=KEY)
+    assert "pip install" in error.value.hint
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    """A database that is not a store is not made one."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE notes (text)")
+    with pytest.raises(StoreError, match="not a store"):
+        connect(path)
+    with sqlite3.connect(path) as db:
+        assert [row[0] for row in db.execute("SELECT name FROM sqlite_master")] == ["notes"]
+
+
+def test_an_older_schema_is_upgraded_and_keeps_its_data(tmp_path: Path) -> None:
+    """Migrations that a file has not had run once, together or not at all, and are recorded."""
+    path = tmp_path / "j.db"
+    store = SqliteStore(path, key=KEY)
+    entries = store.append(begin(store), [step(n=1)], durable=True)
+    store.close()
+
+    def m002_more(db: object) -> None:
+        db.execute("CREATE TABLE more (x)")  # type: ignore[attr-defined]
+
+    def m003_broken(db: object) -> None:
+        db.execute("CREATE TABLE half (x)")  # type: ignore[attr-defined]
+        raise ZeroDivisionError
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    with pytest.raises(ZeroDivisionError):
+        schema.upgrade(connection, path, (*schema.MIGRATIONS, m002_more, m003_broken))
+    assert schema.version(connection) == len(schema.MIGRATIONS)
+    names = "SELECT name FROM sqlite_master WHERE name IN ('more', 'half')"
+    assert connection.execute(names).fetchall() == []
+    for _ in range(2):
+        schema.upgrade(connection, path, (*schema.MIGRATIONS, m002_more))
+    assert connection.execute(names).fetchall() == [("more",)]
+    assert schema.version(connection) == len(schema.MIGRATIONS) + 1
+    done = connection.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
+    assert done == [(step.__name__,) for step in (*schema.MIGRATIONS, m002_more)]
+    connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
+    connection.close()
+    again = SqliteStore(path, key=KEY)
+    assert list(again.entries("1")) == entries
+    again.close()
+
+
+# -- disk ------------------------------------------------------------------------------------------
+
+
+def used(directory: Path) -> int:
+    """Bytes of the store's files after it was closed."""
+    return sum(path.stat().st_size for path in directory.iterdir() if path.suffix != ".lock")
+
+
+def text(rng: random.Random, size: int) -> bytes:
+    """Text that compresses no better than English does, unlike repeated words."""
+    words = ["".join(rng.choices("etaoinshrdlucmfw", k=rng.randint(2, 9))) for _ in range(size // 5)]
+    return " ".join(words)[:size].encode()
+
+
+def test_a_growing_conversation_costs_its_new_text(tmp_path: Path) -> None:
+    """400 turns that each add 1 KB and keep the whole input by reference take at most 1.3 x the new bytes."""
+    rng, new = random.Random(1), 0
+    store = SqliteStore(tmp_path / "j.db", key=KEY)
+    lease = begin(store)
+    for turn in range(400):
+        message = text(rng, 500)
+        digest = KEY.mac("blob", message)
+        asked = Payload("list", b"", (digest,), (Chunk(digest, message),))
+        answer = rng.randbytes(500)
+        new += len(message) + len(answer)
+        meta = {"name": "chat", "kind": "model", "digest": digest.hex(), "attempt": 1}
+        store.append(lease, [Draft("start", 1, turn, meta, asked)], durable=False)
+        store.append(lease, [Draft("outcome", 1, turn, {}, Payload("json", answer))], durable=True)
+    store.close()
+    assert used(tmp_path) <= 1.3 * new
+
+
+def test_two_runs_that_take_turns_stay_compact(tmp_path: Path) -> None:
+    """Entries inserted in the middle of the tree do not leave half of each page empty."""
+    rng, new = random.Random(2), 0
+    store = SqliteStore(tmp_path / "j.db", key=KEY)
+    leases = [begin(store, run_id) for run_id in "abc"]
+    for _ in range(150):
+        for lease in leases:
+            body = rng.randbytes(1000)
+            new += len(body)
+            store.append(lease, [step(b"{}")], durable=False)
+            store.append(lease, [step(body)], durable=False)
+    store.close()
+    assert used(tmp_path) <= 1.6 * new
+
+
+@pytest.mark.parametrize("compressible", [False, True])
+def test_large_values_take_no_more_than_their_bytes(tmp_path: Path, compressible: bool) -> None:
+    """Random chunks are stored as they are (1.0 x), text much smaller, and the log does not stay that large."""
+    rng = random.Random(3)
+    piece = text(rng, 1 << 20) if compressible else b""
+
+    def chunks() -> Iterator[Chunk]:
+        for number in range(12):
+            data = piece + bytes([number]) if compressible else rng.randbytes(1 << 20)
+            yield Chunk(KEY.mac("blob", data), data)
+
+    store = SqliteStore(tmp_path / "j.db", key=KEY)
+    lease = begin(store)
+    store.append(lease, [Draft("outcome", 1, 0, {}, Payload("big", b"", (), chunks()))], durable=True)  # type: ignore[arg-type]
+    for _ in range(3):
+        store.append(lease, [step()], durable=True)
+    assert (tmp_path / "j.db-wal").stat().st_size <= 9 << 20
+    store.close()
+    assert used(tmp_path) <= (0.75 if compressible else 1.01) * (12 << 20) + 50_000
+
+
+def test_the_log_is_reused(tmp_path: Path) -> None:
+    """Over many appends the log keeps the size it was grown to, and the database gets what it held."""
+    path, log = tmp_path / "j.db", tmp_path / "j.db-wal"
+    store = SqliteStore(path, key=KEY, wal_bytes=1 << 18)
+    lease = begin(store)
+    grown = log.stat().st_size
+    assert grown >= 1 << 18
+    for _ in range(250):
+        store.append(lease, [step()], durable=False)
+        store.append(lease, [step(b"x" * 1000)], durable=True)
+    assert log.stat().st_size == grown
+    assert path.stat().st_size > 100_000
+    store.close()
+    assert not log.exists()
+
+
+# -- processes and threads -------------------------------------------------------------------------
+
+
+def test_a_forked_child_must_open_the_store_again(tmp_path: Path) -> None:
+    """After `os.fork` the child's calls raise `StoreError` with that hint, even if a lock was held, and harm nothing."""
+    path = tmp_path / "j.db"
+    store = SqliteStore(path, key=KEY)
+    lease = begin(store)
+    held, done = threading.Event(), threading.Event()
+
+    def chunks() -> Iterator[Chunk]:
+        held.set()
+        done.wait(20)
+        yield Chunk(KEY.mac("blob", b"x"), b"x")
+
+    draft = Draft("outcome", 1, 0, {}, Payload("big", b"", (), chunks()))  # type: ignore[arg-type]
+    writing = threading.Thread(target=store.append, args=(lease, [draft]), kwargs={"durable": True})
+    writing.start()
+    assert held.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for call in (
+                lambda: store.append(lease, [step()], durable=True),
+                lambda: store.run("1"),
+                lambda: store.version(),
+                lambda: store.post("1", "signal", "k", {}, by="child"),
+            ):
+                with pytest.raises(StoreError, match=r"os\.fork") as error:
+                    call()
+                assert "again" in error.value.hint
+            store.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    done.set()
+    writing.join()
+    store.append(lease, [step()], durable=True)
+    assert [entry.seq for entry in store.entries("1")] == [1, 2]
+    assert store.verify() == []
+    store.close()
+
+
+def test_waiting_for_another_writer_is_bounded(tmp_path: Path) -> None:
+    """While somebody else holds the write lock, writing waits for its timeout and says so; reading goes on."""
+    path = tmp_path / "j.db"
+    store = SqliteStore(path, key=KEY, timeout=0.2)
+    lease = begin(store)
+    other = sqlite3.connect(path, isolation_level=None)
+    lock = FileLock(tmp_path / "j.db.lock", 1.0)
+    lock.acquire()
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(StoreError, match="lock") as error:
+        store.append(lease, [step()], durable=True)
+    assert 0.1 < time.monotonic() - began < 5
+    assert "fuser" in error.value.hint
+    assert store.run("1").id == "1"
+    assert store.version() >= 0
+    other.execute("ROLLBACK")
+    other.close()
+    lock.release()
+    assert [entry.seq for entry in store.append(lease, [step()], durable=True)] == [1]
+    lock.close()
+    store.close()
+
+
+def test_two_handles_with_one_lease_do_not_lose_entries(tmp_path: Path) -> None:
+    """Two store objects writing one run with the same lease take turns: each sees the other's head."""
+    one, two = (SqliteStore(tmp_path / "j.db", key=KEY) for _ in "12")
+    lease = begin(one)
+    for n in range(6):
+        (one, two)[n % 2].append(lease, [step(n=n)], durable=n % 3 == 0, status="waiting" if n == 2 else None)
+        (two, one)[n % 2].renew(lease, 60.0)
+    assert [entry.meta["n"] for entry in one.entries("1")] == list(range(6))
+    assert two.run("1").status == "waiting"
+    assert two.verify() == []
+    one.close()
+    two.close()
+
+
+def test_an_interrupt_anywhere_in_an_append_leaves_the_store_usable(tmp_path: Path) -> None:
+    """Ctrl+C at any line of an append: the entry is there or not, the next append works, nobody stays locked out."""
+    store = SqliteStore(tmp_path / "j.db", key=KEY, timeout=2)
+    lease = begin(store)
+    store.append(lease, [step()], durable=True)
+    package = str(Path(schema.__file__).parent)
+    interrupted = 0
+
+    for at in range(1, 200):
+        count = 0
+
+        def trace(frame: object, event: str, arg: object) -> object:
+            nonlocal count
+            if not frame.f_code.co_filename.startswith(package):  # type: ignore[attr-defined]
+                return None
+            count += 1
+            if count == at:  # noqa: B023 - used at once
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)  # type: ignore[arg-type]
+        try:
+            store.append(lease, [step(at=at)], durable=True)
+            break
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        other = SqliteStore(tmp_path / "j.db", key=KEY, timeout=2) if at % 25 == 0 else store
+        other.append(lease, [step(after=at)], durable=True)
+        if other is not store:
+            other.close()
+    assert interrupted > 30
+    assert store.verify() == []
+    seen = [entry.meta["after"] for entry in store.entries("1") if "after" in entry.meta]
+    assert seen == list(range(1, interrupted + 1))
+    store.close()
+
+
+def test_dropping_the_last_reference_closes_the_store(tmp_path: Path) -> None:
+    """A store nobody refers to, or a process that ends without closing, leaves one file and no log."""
+    script = (
+        "import sys; from jupyter_durable.store import connect; from jupyter_durable.model import *;"
+        "s = connect(sys.argv[1]); s.create_run(RunRecord('1', 'r', 'running', 1.0, 1.0), Owner('h', 1, 1.0), 9.0)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "j.db"], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j.db", "j.db.lock", "j.key"]
+    store = connect(tmp_path / "j.db")
+    store.append(store.acquire("1", ME, 9.0), [step()], durable=False)
+    del store
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j.db", "j.db.lock", "j.key"]
