@@ -27,11 +27,13 @@ from jupyter_durable.store.leases import this_host, this_owner
 
 @pytest.fixture
 def clock() -> HandClock:
+    """Time that moves when told to."""
     return HandClock()
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[JournalStore]:
+    """An empty store of each kind."""
     opened = open_store(request.param, tmp_path, clock)
     yield opened
     opened.close()

@@ -28,6 +28,7 @@ ME = Owner("somewhere", 1, 2.0, "test")
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have a store of their own."""
     monkeypatch.delenv("JUPYTER_DURABLE_KEY", raising=False)
     monkeypatch.delenv("JUPYTER_DURABLE_STORE", raising=False)
 
@@ -89,8 +90,8 @@ def test_all_files_are_the_users_alone(tmp_path: Path, umask: int) -> None:
         "from jupyter_durable.model import *; s = connect(sys.argv[1]);"
         "s.create_run(RunRecord('1', 'r', 'running', 1.0, 1.0), Owner('h', 1, 1.0), 9.0);"
         "d = os.path.dirname(sys.argv[1]);"
-        "print(oct(os.stat(d).st_mode & 0o777), *sorted(f'{n}={os.stat(os.path.join(d, n)).st_mode & 0o777:o}'"
-        " for n in os.listdir(d)))"
+        "print(oct(os.stat(d).st_mode & 0o777), *(f'{n}={os.stat(os.path.join(d, n)).st_mode & 0o777:o}'"
+        " for n in sorted(os.listdir(d))))"
     )
     path = tmp_path / "d" / "j.db"
     ran = subprocess.run(
@@ -166,11 +167,11 @@ def test_a_wrong_or_broken_key_is_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         connect(tmp_path / f"{name}.db").close()
     (tmp_path / "b.key").write_bytes((tmp_path / "a.key").read_bytes())
-    with pytest.raises(IntegrityError, match="does not belong"):
+    with pytest.raises(IntegrityError, match="not belong"):
         connect(tmp_path / "b.db")
     for text in (b"", b"abc", b"\xff\xfe" * 20, b"00" * 31):
         (tmp_path / "a.key").write_bytes(text)
-        with pytest.raises(IntegrityError, match="a.key"):
+        with pytest.raises(IntegrityError, match=r"a\.key"):
             connect(tmp_path / "a.db")
 
 
@@ -287,7 +288,7 @@ def test_a_growing_conversation_costs_its_new_text(tmp_path: Path) -> None:
         message = text(rng, 500)
         digest = KEY.mac("blob", message)
         asked = Payload("list", b"", (digest,), (Chunk(digest, message),))
-        answer = rng.randbytes(500)
+        answer = text(rng, 500)
         new += len(message) + len(answer)
         meta = {"name": "chat", "kind": "model", "digest": digest.hex(), "attempt": 1}
         store.append(lease, [Draft("start", 1, turn, meta, asked)], durable=False)
@@ -475,7 +476,7 @@ def test_dropping_the_last_reference_closes_the_store(tmp_path: Path) -> None:
     """A store nobody refers to, or a process that ends without closing, leaves one file and no log."""
     script = (
         "import sys; from jupyter_durable.store import connect; from jupyter_durable.model import *;"
-        "s = connect(sys.argv[1]); s.create_run(RunRecord('1', 'r', 'running', 1.0, 1.0), Owner('h', 1, 1.0), 9.0)"
+        "s = connect(sys.argv[1]); s.create_run(RunRecord('1', 'r', 'running', 1.0, 1.0), Owner('somewhere', 1, 2.0), 9.0)"
     )
     subprocess.run([sys.executable, "-c", script, tmp_path / "j.db"], check=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["j.db", "j.db.lock", "j.key"]

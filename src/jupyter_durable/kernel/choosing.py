@@ -79,8 +79,13 @@ def find(
 ) -> Found:
     """The newest run of this name that belongs to the cell's notebook, or to its job."""
     if place.job_id is not None:
-        mine = [r for r in journal.runs(name=name, job_id=place.job_id) if r.parent_id is None]
-        return Found(mine[0], restart=True) if mine else Found(None)
+        # Also by cell: a fork of another run (`--rerun-from`) has that run's name.
+        own = [
+            r
+            for r in journal.runs(job_id=place.job_id)
+            if r.parent_id is None and (r.name == name or (place.has_cell_id and r.cell_id == place.cell_id))
+        ]
+        return Found(own[0], restart=True) if own else Found(None)
     own = of_notebook(journal, name, place.notebook)
     if own or place.notebook is None:
         return Found(own[0] if own else None)

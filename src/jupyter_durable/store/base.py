@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -90,6 +90,19 @@ class _Live:
         return HeadRow(run, now, at, seq, before, generation, owner, expires_at, mac), written, entries
 
 
+class Backstop:
+    """Ends a transaction once more, around it: an interrupt may hit the first line of its own `__exit__`."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._end()
+
+
 class RowStore(ABC):
     """`JournalStore`, given rows. Any thread may call; writes take turns."""
 
@@ -100,6 +113,9 @@ class RowStore(ABC):
         self._seals = Seals(key)
         self._live: dict[str, _Live] = {}
         self._make_guards()
+
+    _backstop: Backstop
+    """Made by the store: what ends its transactions, whatever became of them."""
 
     def _make_guards(self) -> None:
         # A plain `with` on it is the one guard that an interrupt between two bytecodes cannot leave locked.
@@ -134,7 +150,7 @@ class RowStore(ABC):
     def create_run(self, run: RunRecord, owner: Owner, ttl: float) -> Lease:
         """See `JournalStore`. Raises `StoreError` if there is a run of this id."""
         now = self._clock.now()
-        with self._turn, self._writing(durable=True) as rows:
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
             if rows.find(run.id) is not None:
                 raise StoreError(f"there is a run {run.id} already", hint="resume it, or make a new id")
             lineage.check_base(rows, self._found, run)
@@ -221,7 +237,7 @@ class RowStore(ABC):
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         """See `JournalStore`."""
-        with self._turn, self._writing(durable=True) as rows:
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
             live = self._load(rows, lease)
             row = live.row
             if notebook is not None:
@@ -242,7 +258,7 @@ class RowStore(ABC):
 
     def add_alias(self, run_id: str, notebook: str) -> None:
         """See `JournalStore`. Raises `RunNotFoundError`."""
-        with self._turn, self._writing(durable=True) as rows:
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
             row, _ = self._found(rows, run_id)
             aliases = from_json(row.aliases)
             if notebook == row.notebook or notebook in aliases:
@@ -255,7 +271,7 @@ class RowStore(ABC):
 
     def acquire(self, run_id: str, owner: Owner, ttl: float) -> Lease:
         """See `JournalStore`. Raises `RunNotFoundError`."""
-        with self._turn, self._writing(durable=True) as rows:
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
             row, head = self._found(rows, run_id)
             now = self._clock.now()
             leases.check_free(row, head, owner, now)
@@ -274,7 +290,7 @@ class RowStore(ABC):
     def renew(self, lease: Lease, ttl: float) -> Lease:
         """See `JournalStore`."""
         # Not durable: after power loss there is no process left whose lease could be too short.
-        with self._turn, self._writing(durable=False) as rows:
+        with self._turn, self._backstop, self._writing(durable=False) as rows:
             live = self._load(rows, lease)
             head = self._sealed_head(live.row.id, live.head._replace(expires_at=self._clock.now() + ttl))
             rows.swap_head(live.head.mac, head)
@@ -285,7 +301,7 @@ class RowStore(ABC):
 
     def release(self, lease: Lease) -> None:
         """See `JournalStore`."""
-        with self._turn, self._writing(durable=False) as rows:
+        with self._turn, self._backstop, self._writing(durable=False) as rows:
             row, head = self._found(rows, lease.run_id)
             if head.generation == lease.generation and head.owner is not None:
                 free = self._sealed_head(row.id, head._replace(owner=None, expires_at=0.0))
@@ -304,7 +320,7 @@ class RowStore(ABC):
         transaction. It may read this store, and must not write to it.
         """
         prepared = [_prepare(draft) for draft in drafts]
-        with self._turn, self._writing(durable=durable) as rows:
+        with self._turn, self._backstop, self._writing(durable=durable) as rows:
             at = self._clock.now()
             live = self._live.get(lease.run_id)
             if live is None or live.head.generation != lease.generation:
@@ -373,7 +389,7 @@ class RowStore(ABC):
         payload: Payload | None = None,
     ) -> InboxItem:
         """See `JournalStore`."""
-        with self._turn, self._writing(durable=True) as rows:
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
             row, _ = self._found(rows, run_id)
             first = rows.decided(row.run, key)
             if first is not None:

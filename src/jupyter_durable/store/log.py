@@ -64,7 +64,7 @@ class Writer(Tables):
         if lock is not None:
             lock.acquire()
         try:
-            if self._connection.in_transaction:  # an interrupt hit the last `__exit__`
+            if self._connection.in_transaction:  # the last ROLLBACK failed
                 self._do("ROLLBACK")
             if self.durable and self._used >= self._pages > 0:
                 self._checkpoint()
@@ -84,19 +84,24 @@ class Writer(Tables):
         self._used += 3 + self._written // PAGE
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._written = 0
         try:
-            if self._connection.in_transaction:
-                self._do("ROLLBACK")
+            self.end()
         except StoreError:
             # The error that led here says more, and the next `__enter__` tries again.
             if error is None:
                 raise
+        if isinstance(error, sqlite3.Error):
+            raise translate(error, self._path) from error
+
+    def end(self) -> None:
+        """Undo what was not committed, and let others write. May be repeated."""
+        self._written = 0
+        try:
+            if self._connection.in_transaction:
+                self._do("ROLLBACK")
         finally:
             if self._lock is not None:
                 self._lock.release()
-        if isinstance(error, sqlite3.Error):
-            raise translate(error, self._path) from error
 
     def _checkpoint(self) -> None:
         self._used = 0
@@ -116,6 +121,8 @@ class Writer(Tables):
         with contextlib.suppress(StoreError), self:
             try:
                 self._do("PRAGMA cache_size = 8")
-                self._do("INSERT INTO chunks VALUES (NULL, x'', x'', 0, zeroblob(?))", (self._pages * PAGE,))
+                self._do(
+                    "INSERT INTO chunks VALUES (NULL, x'', x'', 0, zeroblob(?))", ((self._pages + 16) * PAGE,)
+                )
             finally:
                 self._do("PRAGMA cache_size = -2000")

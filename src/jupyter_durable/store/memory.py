@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.errors import StoreError
-from jupyter_durable.store.base import RowStore
+from jupyter_durable.store.base import Backstop, RowStore
 from jupyter_durable.store.rows import (
     ChunkRow,
     EntryRow,
@@ -27,8 +27,7 @@ from jupyter_durable.store.rows import (
 class _Tables:
     """The rows, and how to take back what an open transaction did to them."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
         self.commits = 0
         self._runs: dict[str, RunRow] = {}
@@ -39,18 +38,15 @@ class _Tables:
         self._registry: Registry | None = None
 
     def __enter__(self) -> _Tables:
-        self._store._turn.acquire()
-        if self._store._closed:
-            self._store._turn.release()
-            raise StoreError("this store is closed", hint="open it again")
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            while self._undo:
-                self._undo.pop()()
-        finally:
-            self._store._turn.release()
+        self.end()
+
+    def end(self) -> None:
+        while self._undo:
+            self._undo[-1]()
+            self._undo.pop()
 
     def commit(self) -> None:
         self._undo.clear()
@@ -179,7 +175,8 @@ class MemoryStore(RowStore):
     def __init__(self, *, key: StoreKey | None = None, clock: Clock | None = None) -> None:
         super().__init__("memory:", key or StoreKey.generate(), clock or SystemClock())
         self._closed = False
-        self._tables = _Tables(self)
+        self._tables = _Tables()
+        self._backstop = Backstop(self._tables.end)
         registry = Registry(0, 0, b"")
         with self._writing(durable=True) as rows:
             rows.put_registry(registry._replace(mac=self._seals.registry(registry)))
@@ -191,35 +188,24 @@ class MemoryStore(RowStore):
 
     def version(self) -> int:
         """See `JournalStore`."""
-        if self._closed:
-            raise StoreError("this store is closed", hint="open it again")
+        self._check_open()
         return self._tables.commits
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("this store is closed", hint="open it again")
+
     def _writing(self, *, durable: bool) -> Transaction:
+        self._check_open()
         return self._tables
 
     def _flush(self) -> None:
         pass
 
-    def _reading(self) -> AbstractContextManager[Rows]:
-        return _Reading(self._tables)
+    @contextmanager
+    def _reading(self) -> Iterator[Rows]:
+        self._check_open()
+        with self._turn:
+            yield self._tables
 
-    def _snapshot(self) -> AbstractContextManager[Rows]:
-        return _Reading(self._tables)
-
-
-class _Reading:
-    """Reading excludes writers, and takes nothing back: it may happen inside a transaction of the same thread."""
-
-    def __init__(self, tables: _Tables) -> None:
-        self._tables = tables
-
-    def __enter__(self) -> Rows:
-        store = self._tables._store
-        if store._closed:
-            raise StoreError("this store is closed", hint="open it again")
-        store._turn.acquire()
-        return self._tables
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._tables._store._turn.release()
+    _snapshot = _reading

@@ -22,7 +22,7 @@ from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.errors import IntegrityError, StoreError
 from jupyter_durable.model import Lease, Owner, RunRecord
 from jupyter_durable.store import keyfile, place, schema
-from jupyter_durable.store.base import RowStore
+from jupyter_durable.store.base import Backstop, RowStore
 from jupyter_durable.store.chain import Seals
 from jupyter_durable.store.faults import damaged, translate
 from jupyter_durable.store.locks import FileLock
@@ -176,6 +176,7 @@ class SqliteStore(RowStore):
         writer.execute(f"PRAGMA journal_size_limit = {2 * self._wal_pages * PAGE}")
         guard = self._lock if with_log and sqlite3.sqlite_version_info < SAFE_SQLITE else None
         self._writer = Writer(writer, self.path, guard, self._wal_pages if with_log else 0)
+        self._backstop = Backstop(self._writer.end)
         reader, watcher = self._connect(), self._connect()
         for connection in (reader, watcher):
             connection.execute("PRAGMA query_only = ON")
