@@ -154,7 +154,8 @@ class Launch:
         )
         other = differing(then, now, self.reset)
         decision = choose(self._situation(code, other))
-        if self.given.rerun_from is not None and not isinstance(decision, Refuse):
+        live = record.id in self.host.running or self.session.alive(record)
+        if self.given.rerun_from is not None and not (live and isinstance(decision, Refuse)):
             at = self.given.rerun_from
             where = "after its last step" if at == END else f"at step {at}"
             return Fork(f"forking {short(record.id)} {where}")

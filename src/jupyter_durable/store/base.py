@@ -53,7 +53,7 @@ from jupyter_durable.store.rows import (
 class _Live:
     """What an append needs to know about a run without reading it again."""
 
-    __slots__ = ("_seals", "_tenure", "chain", "head", "last", "row")
+    __slots__ = ("_seals", "_tenure", "chain", "head", "row")
 
     def __init__(self, seals: Seals, row: RunRow, head: HeadRow) -> None:
         self._seals = seals
@@ -63,20 +63,16 @@ class _Live:
 
     def lead(self, head: HeadRow) -> None:
         """Go on from a head whose lease may be another."""
+        # The head last: an interrupt in between leaves a head that the next write finds to be stale.
         self._tenure = self._seals.tenure(self.row.id, head.generation, head.owner, head.expires_at)
-        self.advance(head)
-
-    def advance(self, head: HeadRow) -> None:
-        """Go on from a head of the same lease."""
         self.head = head
-        self.last = head.hash if head.seq > self.row.base_seq else self.chain.start
 
     def extend(
         self, prepared: list[_Prepared], at: float, status: RunStatus | None
     ) -> tuple[HeadRow, list[_Fields], list[Entry]]:
         """The head, rows and entries after appending. Changes nothing."""
         run, was, _, seq, before, generation, owner, expires_at, _ = self.head
-        link, last, high = self.chain.link, self.last, run << 32
+        link, last, high = self.chain.link, before if seq > self.row.base_seq else self.chain.start, run << 32
         written: list[_Fields] = []
         entries: list[Entry] = []
         for (kind, scope, pos, data, _), meta, codec, packed, body, refs, payload in prepared:
@@ -336,7 +332,7 @@ class RowStore(ABC):
                     self._store_chunks(rows, draft.payload)
             rows.add_entries(written)
             rows.commit()
-            live.advance(head)
+            live.head = head
             self._live[lease.run_id] = live
         if durable:
             self._flush()

@@ -52,14 +52,18 @@ class Writer(Tables):
 
     durable = False
     """Whether the next transaction is to survive power loss: the log is begun anew only by such."""
+    active: bool
+    """Whether a transaction is under way, as far as this process is concerned."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None, pages: int) -> None:
         super().__init__(connection, path)
         self._lock = lock
         self._pages = pages
         self._used = 0
+        self.active = False
 
     def __enter__(self) -> Writer:
+        self.active = True
         lock = self._lock
         if lock is not None:
             lock.acquire()
@@ -95,6 +99,8 @@ class Writer(Tables):
 
     def end(self) -> None:
         """Undo what was not committed, and let others write. May be repeated."""
+        if not self.active:
+            return
         self._written = 0
         try:
             if self._connection.in_transaction:
@@ -102,6 +108,7 @@ class Writer(Tables):
         finally:
             if self._lock is not None:
                 self._lock.release()
+            self.active = False
 
     def _checkpoint(self) -> None:
         self._used = 0

@@ -307,6 +307,7 @@ def _after_fork() -> None:
         # Closing the copies here could release or reset what the parent relies on: keep them, unused.
         _inherited.extend((*store._open, store._log))
         store._lock.close()
+        store._writer.active = False
         store._make_guards()  # another thread of the parent may have held them
 
 

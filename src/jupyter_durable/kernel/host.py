@@ -1,0 +1,320 @@
+"""What joins the bracket to the session: durable cells of one kernel, from the marker to their end.
+
+    begin ── parse ── Launch (decide, perform) ── tools wrapped ── run current
+    finish ── run left and closed ── how its names were left is remembered ── one line
+
+Imported at the first durable cell, not by `%load_ext`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import FunctionType
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from jupyter_durable.capture.functions import wrap
+from jupyter_durable.errors import DurableError, LeaseLost, RunParked
+from jupyter_durable.kernel import arguments, display
+from jupyter_durable.kernel.arguments import CellArguments
+from jupyter_durable.kernel.bracket import CellInfo
+from jupyter_durable.kernel.launching import (
+    Launch,
+    Launched,
+    digester,
+    restore_names,
+    stored_cell,
+)
+from jupyter_durable.kernel.namespace import StatementLog, fingerprint
+from jupyter_durable.kernel.outputs import OutputRecorder
+from jupyter_durable.kernel.where import Place, where
+from jupyter_durable.runtime.activation import Activation
+from jupyter_durable.runtime.run import LiveRun, ReplayEnd, RunCancelled
+from jupyter_durable.runtime.steps import Spec
+from jupyter_durable.session import Session, Store, open_store
+from jupyter_durable.store.place import VARIABLE
+
+GOTO, RESUME = "@goto", "@resume"
+"""What `%durable goto` and `%durable resume` turn their cell's first line into; see `kernel.magics`."""
+
+_QUIET = (RunParked, LeaseLost, RunCancelled, ReplayEnd)
+_MARKER_CALL = "get_ipython().__durable__("
+
+
+class PlanOnly(BaseException):
+    """`--plan`: the cell ends before its code."""
+
+
+@dataclass(slots=True)
+class _Cell:
+    """A durable cell that is being executed."""
+
+    launched: Launched
+    activation: Activation
+    place: Place
+    goto: str = ""
+    tools: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> LiveRun:
+        return self.launched.run
+
+
+class KernelHost:
+    """The `bracket.Host` of one shell, and what `%durable` asks about its kernel.
+
+    running: ids of the runs being executed here. executed: those that were (not: restored), with the id
+    of their cell. left: how each run left its inputs when it stopped.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.executed: dict[str, str | None] = {}
+        self.left: dict[str, dict[str, Any]] = {}
+        self._cells: dict[int, _Cell] = {}
+        self._lock = threading.RLock()  # cells of subshells begin in threads of their own
+        self._stores: dict[tuple[int, str], Store] = {}
+        self._log = StatementLog()
+        self._logged = 0
+        self._recorder = OutputRecorder(shell)
+
+    # -- what is known here ------------------------------------------------------------------------
+
+    @property
+    def running(self) -> set[str]:
+        """The ids of the runs that cells of this kernel are executing, restored ones left out."""
+        return {cell.run.id for cell in self._cells.values() if not cell.launched.restored}
+
+    def store(self, url: str | None = None) -> Store:
+        """The store of this URL (default: `JUPYTER_DURABLE_STORE`, else this machine's), opened once."""
+        # A forked child must not use its parent's connections.
+        key = os.getpid(), url or os.environ.get(VARIABLE, "")
+        with self._lock:
+            if key not in self._stores:
+                self._stores[key] = open_store(url or None)
+            return self._stores[key]
+
+    def place(self, cell_id: str | None = None) -> Place:
+        """Where this kernel's cells run."""
+        return where(self.shell, cell_id)
+
+    def statements(self) -> StatementLog:
+        """Every top-level statement this kernel has executed, the running cell left out."""
+        with self._lock:
+            cells = self.shell.user_ns.get("In", [])
+            upto = len(cells) - bool(cells and str(cells[-1]).startswith(_MARKER_CALL))
+            if upto < self._logged:  # %reset
+                self._logged = 0
+            for cell in cells[self._logged : upto]:
+                self._log.record(str(cell), self.shell.transform_cell)
+            self._logged = upto
+            return self._log
+
+    def say(self, text: str, kind: str = "notice") -> None:
+        """One line below the cell."""
+        self.publish(display.line(text, kind))
+
+    def publish(self, bundle: display.Bundle) -> None:
+        """Show a MIME bundle below the cell."""
+        self.shell.display_pub.publish(dict(bundle), {})
+
+    # -- the bracket's calls -----------------------------------------------------------------------
+
+    def begin(self, header: str, cell: CellInfo) -> None:
+        """See `bracket.Host`."""
+        with self._lock:
+            opened = self._open(header, cell)
+            self._cells[id(cell)] = opened
+
+    def _open(self, header: str, cell: CellInfo) -> _Cell:
+        verb, _, rest = header.partition(" ")
+        if verb == GOTO:
+            return self._goto(*rest.split(), cell=cell)
+        place = self.place(cell.cell_id)
+        source = cell.source
+        if verb == RESUME:
+            given = CellArguments(resume=rest)
+        else:
+            given = arguments.parse(header, self.shell)
+        journal = self.store(given.store).journal
+        session = self._session(journal, place)
+        if verb == RESUME:
+            source = stored_cell(session, journal.run(rest))[1]
+        launch = Launch(self, session, place, given, source)
+        decision = launch.decide()
+        if given.plan:
+            self.say(launch.plan(decision), "start")
+            raise PlanOnly
+        return self._enter(launch.perform(decision), place, given.tools)
+
+    def _goto(self, run_id: str, step: str = "", *, cell: CellInfo) -> _Cell:
+        """Everything as it was when the run came to `step` (none: to its end)."""
+        journal = self.store().journal
+        place = self.place(cell.cell_id)
+        session = self._session(journal, place)
+        record = journal.run(run_id)
+        snapshot, _, index = stored_cell(session, record)
+        if step:
+            session.place(index, step, record)  # a typo must not cost the namespace
+        restore_names(self, snapshot, snapshot.names, self.statements())
+        run = session.replay(record, until=step or None)
+        line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
+        launched = Launched(run, session, snapshot, line, "resume", restored=True)
+        return self._enter(launched, place, (), goto=step or "its end")
+
+    def _session(self, journal: Any, place: Place) -> Session:
+        context = contextvars.copy_context()
+
+        def notice(text: str) -> None:
+            # In the cell's own context: not recorded with the step it comes from, and shown below
+            # this cell also if it comes from another thread.
+            context.copy().run(self.say, text)
+
+        return Session(journal, output=self._recorder, label=place.label, on_notice=notice)
+
+    def _enter(
+        self, launched: Launched, place: Place, patterns: Sequence[str], *, goto: str = ""
+    ) -> _Cell:
+        run = launched.run
+        opened = _Cell(launched, Activation(run), place, goto)
+        try:
+            if patterns:
+                self._wrap_tools(opened, patterns)
+            run.user_code = lambda names: names is self.shell.user_ns
+            if place.job_id is None:
+                # The notebook of a job that was cut off must not differ from that of one that was not.
+                self.say(launched.line, launched.kind)
+            self._recorder.attach()
+            opened.activation.enter()
+        except BaseException as error:
+            self._put_back(opened)
+            launched.session.close_run(run, RunCancelled() if isinstance(error, RunCancelled) else ReplayEnd())
+            raise
+        return opened
+
+    def finish(self, cell: CellInfo, result: Any, error: BaseException | None) -> None:
+        """See `bracket.Host`."""
+        opened = self._cells.get(id(cell))
+        if opened is None:
+            if result is not None and isinstance(error, PlanOnly):
+                result.error_in_exec = None
+            return
+        run, launched = opened.run, opened.launched
+        try:
+            leaf = _control_flow(error)
+            opened.activation.leave()
+            self._recorder.detach()
+            self._put_back(opened)
+            status = launched.session.close_run(run, leaf or error)
+        finally:
+            self._cells.pop(id(cell), None)
+            self._remember(opened)
+        self._report(opened, status, leaf, error)
+        if result is not None:
+            if isinstance(leaf, ReplayEnd):
+                result.error_in_exec = None
+            elif run.lost is not None:
+                result.error_in_exec = run.lost
+            elif leaf is not None:
+                result.error_in_exec = leaf  # out of its group: whoever reads the reply looks at its type
+
+    def replace_error(self, cell: CellInfo, error: BaseException) -> Sequence[str] | None:
+        """See `bracket.Host`."""
+        if isinstance(error, PlanOnly) or _control_flow(error) is not None:
+            return []
+        if isinstance(error, DurableError):
+            return display.error_lines(error, self.shell.user_ns)
+        display.hide_frames(error)
+        return None
+
+    # -- the end of a cell -------------------------------------------------------------------------
+
+    def _remember(self, opened: _Cell) -> None:
+        launched, run = opened.launched, opened.run
+        if launched.snapshot is not None:
+            digest = digester(run.store)
+            self.left[run.id] = fingerprint(launched.snapshot.state, self.shell.user_ns, digest)
+        if not launched.restored:
+            self.executed[run.id] = opened.place.cell_id if opened.place.has_cell_id else None
+
+    def _report(
+        self, opened: _Cell, status: str, leaf: BaseException | None, error: BaseException | None
+    ) -> None:
+        run, place = opened.run, opened.place
+        done = display.done(run.stats.replayed, run.stats.executed)
+        if run.lost is not None:
+            self.say(f"{run.name}: {display.one_line(str(run.lost))}", "interrupted")
+        elif isinstance(leaf, RunParked):
+            self.say(f"{run.name} is parked ({done}): {display.one_line(str(leaf))}", "waiting")
+        elif status == "cancelled":
+            self.say(f"{run.name} was cancelled by {run.cancelled_by or 'somebody'} ({done})", "cancelled")
+        elif opened.goto:
+            where = f"at step {opened.goto}" if isinstance(leaf, ReplayEnd) else "at the end of its cell"
+            self.say(f"{run.name} {where}: {done}; the namespace is as it was then", "completed")
+        elif place.job_id is not None:
+            return
+        elif opened.launched.restored:
+            how = "restored" if error is None else "replayed up to its error"
+            self.say(f"{run.name} {how}: {done}", "completed" if error is None else "failed")
+        elif status == "completed":
+            self.say(f"{run.name} completed: {done}", status)
+        elif status == "interrupted":
+            self.say(f"{run.name} interrupted: {done}; run the cell again to resume it", status)
+        else:
+            self.say(f"{run.name} {status}: {done}; run the cell again to go on where it {status}", status)
+
+    # -- --tool ------------------------------------------------------------------------------------
+
+    def _wrap_tools(self, opened: _Cell, patterns: Sequence[str]) -> None:
+        ns = self.shell.user_ns
+        for pattern in patterns:
+            found = [
+                name
+                for name, value in ns.items()
+                if isinstance(value, FunctionType) and not name.startswith("_") and fnmatchcase(name, pattern)
+            ]
+            if not found:
+                raise UsageError(
+                    f"%%durable: --tool {pattern!r} matches no function of the notebook\n"
+                    f"  hint: define it in a cell before this one, or put @durable.tool on it"
+                )
+            for name in found:
+                if name not in opened.tools and not hasattr(ns[name], "__durable__"):
+                    opened.tools[name] = ns[name], wrap(ns[name], Spec(name))
+        for name, (_, wrapper) in opened.tools.items():
+            ns[name] = wrapper
+
+    def _put_back(self, opened: _Cell) -> None:
+        ns = self.shell.user_ns
+        for name, (original, wrapper) in opened.tools.items():
+            if ns.get(name) is wrapper:  # else the cell has defined it anew
+                ns[name] = original
+        opened.tools = {}
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the stores; runs that are live go on without us noticing."""
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+
+def _control_flow(error: BaseException | None) -> BaseException | None:
+    """The error of ours that ends a cell quietly; task groups wrap it, with what it did to their other tasks."""
+    if isinstance(error, _QUIET):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            found = _control_flow(inner)
+            if found is not None:
+                return found
+    return None
+
+
