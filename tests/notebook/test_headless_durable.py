@@ -71,11 +71,8 @@ def calls(folder: Path) -> list[str]:
 
 
 def results(nb: Any) -> list[Any]:
-    """Execution counts, and the results and prints that are the user's own."""
-    return [
-        (cell.execution_count, [o for o in cell.outputs if o.output_type in {"execute_result", "stream"}])
-        for cell in nb.cells
-    ]
+    """All that a reader of the notebook sees of its execution."""
+    return [(cell.execution_count, cell.outputs) for cell in nb.cells]
 
 
 def start(path: Path) -> subprocess.Popen[str]:

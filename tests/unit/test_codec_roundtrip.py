@@ -177,9 +177,9 @@ VALUES: list[Any] = [
     dt.datetime(2026, 1, 2, 3, 4, 5, 6), dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
     dt.datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Prague"), fold=1), dt.date(1, 1, 1), dt.time(23, 59, 59, 999999),
     dt.time(1, tzinfo=dt.timezone(dt.timedelta(hours=-3, minutes=-30), "NST")), dt.timedelta(days=-1, microseconds=1),
-    dt.timezone.utc, ZoneInfo("America/New_York"), Decimal("1.10"), Decimal("NaN"), Decimal("-Infinity"), Fraction(-1, 3),
+    dt.UTC, ZoneInfo("America/New_York"), Decimal("1.10"), Decimal("NaN"), Decimal("-Infinity"), Fraction(-1, 3),
     UUID(int=5), pathlib.Path("/tmp/a b"), pathlib.PurePosixPath("x/y"), pathlib.PureWindowsPath("c:\\x"),
-    re.compile("a(b)?", re.I | re.M), re.compile(rb"\d"), ipaddress.ip_address("::1"), ipaddress.ip_network("10.0.0.0/8"),
+    re.compile("a(b)?", re.IGNORECASE | re.MULTILINE), re.compile(rb"\d"), ipaddress.ip_address("::1"), ipaddress.ip_network("10.0.0.0/8"),
     ipaddress.ip_interface("192.168.0.1/24"), deque([1, (2,)], maxlen=3), defaultdict(list, {"a": [1]}),
     OrderedDict([("b", 1), ("a", 2)]), Counter("abca"), types.SimpleNamespace(a=1, b=(2,)), types.MappingProxyType({"a": 1}),
     Color.RED, Color.BLUE, Level.LOW, Mode.READ, Mode.READ | Mode.WRITE, Bits.A | Bits.B, Bits(8), Word.YES,
@@ -264,7 +264,11 @@ def test_list_that_occurs_twice_stays_one_list() -> None:
     """Aliasing inside one value is preserved, at any depth and through chunks."""
     row = [0]
     message = {"role": "user", "content": "x" * 3000}
-    value = {"a": row, "b": [row, (row,)], "messages": [message] * 2 + [{"n": n, "t": "y" * 300} for n in range(20)]}
+    value = {
+        "a": row,
+        "b": [row, (row,)],
+        "messages": [message] * 2 + [{"n": n, "t": "y" * 300} for n in range(20)],
+    }
 
     back = Box().trip(value)
 
@@ -408,7 +412,14 @@ def test_lossy_encoding_replaces_what_cannot_be_kept() -> None:
     box = Box()
     cyclic: list[Any] = []
     cyclic.append(cyclic)
-    value = {"q": "x", "lock": threading.Lock(), "fn": lambda: 1, "hit": Hit("t"), "cyclic": cyclic, "obj": object()}
+    value = {
+        "q": "x",
+        "lock": threading.Lock(),
+        "fn": lambda: 1,
+        "hit": Hit("t"),
+        "cyclic": cyclic,
+        "obj": object(),
+    }
 
     payload = box.codec.encode_lossy(value, bind="run", has_chunk=box.chunks.__contains__)
     back = box.decode(payload)
@@ -485,7 +496,9 @@ def test_classes_of_main_are_found_by_a_fresh_process(tmp_path: pathlib.Path) ->
 
     def run(code: str, data: bytes = b"") -> bytes:
         script = textwrap.dedent(definitions) + textwrap.dedent(code)
-        done = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", script], input=data, capture_output=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
@@ -518,7 +531,12 @@ def test_codec_imports_no_library_until_a_value_needs_it() -> None:
         "print(sorted({'numpy', 'pandas', 'polars', 'pydantic', 'cloudpickle', 'pyarrow'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=dict(os.environ)
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=dict(os.environ),
     )
 
     assert done.stdout.strip() == "[]"

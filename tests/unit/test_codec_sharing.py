@@ -58,7 +58,9 @@ def message(turn: int, size: int, seed: int = 0) -> dict[str, Any]:
     return {"role": "user" if turn % 2 else "assistant", "content": text}
 
 
-def grow(store: Store, turns: int, make: Callable[[list[Any]], Any], size: int, **options: Any) -> tuple[int, Any]:
+def grow(
+    store: Store, turns: int, make: Callable[[list[Any]], Any], size: int, **options: Any
+) -> tuple[int, Any]:
     messages: list[Any] = []
     new = 0
     payload: Any = None
@@ -148,7 +150,9 @@ def test_asking_the_store_does_not_grow_with_the_conversation() -> None:
     ],
     ids=["sliding window", "system prompt that changes"],
 )
-def test_change_at_the_front_costs_a_segment_not_the_list(make: Callable[[list[Any]], Any], most: int) -> None:
+def test_change_at_the_front_costs_a_segment_not_the_list(
+    make: Callable[[list[Any]], Any], most: int
+) -> None:
     """What a turn stores stays below a fixed number of messages, however long the list is."""
     costs = {}
     for turns in (60, 240):
@@ -283,7 +287,11 @@ def test_300_megabytes_take_about_two_copies(kind: str) -> None:
         print(encoded * 1024 / size, decoded * 1024 / size)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     encoded, decoded = map(float, done.stdout.split())

@@ -174,7 +174,13 @@ def test_sealer_refuses_alteration_and_truncation() -> None:
     for text in (b"", b"x", b"y" * 64, b"z" * 1000):
         sealed = sealer.seal(text, "run")
         assert sealer.unseal(sealed, "run") == text
-        for damaged in (sealed[:-1], b"", sealed + b"\0", bytes([sealed[0] ^ 1]) + sealed[1:], sealed[:-1] + bytes([sealed[-1] ^ 1])):
+        for damaged in (
+            sealed[:-1],
+            b"",
+            sealed + b"\0",
+            bytes([sealed[0] ^ 1]) + sealed[1:],
+            sealed[:-1] + bytes([sealed[-1] ^ 1]),
+        ):
             with pytest.raises(IntegrityError):
                 sealer.unseal(damaged, "run")
 

@@ -285,10 +285,10 @@ def test_a_growing_conversation_costs_its_new_text(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "j.db", key=KEY)
     lease = begin(store)
     for turn in range(400):
-        message = text(rng, 500)
+        message = text(rng, 600)
         digest = KEY.mac("blob", message)
         asked = Payload("list", b"", (digest,), (Chunk(digest, message),))
-        answer = text(rng, 500)
+        answer = text(rng, 400)
         new += len(message) + len(answer)
         meta = {"name": "chat", "kind": "model", "digest": digest.hex(), "attempt": 1}
         store.append(lease, [Draft("start", 1, turn, meta, asked)], durable=False)

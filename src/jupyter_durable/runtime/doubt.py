@@ -25,7 +25,8 @@ UNKNOWN = object()
 """What `reconcile=` returns when it cannot tell: the run waits for a person."""
 
 _POLL = 0.1
-_OWN = 1 << 60  # beyond every forebear's entries: this run's own
+OWN = 1 << 60
+"""A sequence number beyond every forebear's entries: what has it is this run's own."""
 
 
 class StepFailed(DurableError):  # noqa: N818 - what happened, as users read it
@@ -159,7 +160,7 @@ def settle(run: LiveRun, scope: Scope, call: Call, step: RecordedStep, verdict: 
             return run.engine.resume(scope.state, step, call, decided=True)
     if verdict.action == "supply":
         # Supplied values are signed by whoever wrote the row; as an outcome it is the run's.
-        value = run.decode(verdict.payload, _OWN)
+        value = run.decode(verdict.payload, OWN)
         drafts.append(
             Draft(
                 "outcome",
@@ -186,6 +187,6 @@ def settle(run: LiveRun, scope: Scope, call: Call, step: RecordedStep, verdict: 
     run.writer.commit(drafts, durable=True)
     made = drafts[-1]
     step.outcome = Entry(
-        _OWN, "outcome", step.scope, step.pos, run.clock.now(), dict(made.meta), made.payload, b""
+        OWN, "outcome", step.scope, step.pos, run.clock.now(), dict(made.meta), made.payload, b""
     )
     return Replay(step)

@@ -22,7 +22,7 @@ from jupyter_durable.errors import DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Replay, Wait
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.journal.retry import RetryPolicy
-from jupyter_durable.model import Draft, Effect, Payload, StepKind
+from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
 from jupyter_durable.runtime import doubt, mutations
 from jupyter_durable.runtime.context import SCOPE, Attempt, Scope, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
@@ -117,6 +117,31 @@ class _Step:
             decision.scope, decision.pos, decision.attempt, decision.failures, first, decision.step
         )
         self.failures = decision.failures
+
+    def repeats(self, decision: Execute) -> bool:
+        """Whether this fork is about to do again what must not be repeated, and was done in the part it left."""
+        run, call = self.run, self.call
+        return (
+            call.effect == "unsafe"
+            and decision.step is None
+            and run.engine.soft
+            and any(s.name == call.name and s.status == "completed" for s in run.index.abandoned)
+        )
+
+    def announce(self) -> RecordedStep:
+        """Journal the start without making the call: from here on the step is in doubt until a person has said."""
+        run, decision = self.run, self.decision
+        drafts = self.start()
+        run.writer.commit(drafts, durable=True)
+        run.notice(
+            f"the part that this fork left behind has already completed {self.call.name}, which is declared unsafe; "
+            f"nothing is repeated before you say so"
+        )
+        started = drafts[-1]
+        entry = Entry(
+            doubt.OWN, "start", decision.scope, decision.pos, run.clock.now(), dict(started.meta), started.payload, b""
+        )
+        return RecordedStep(entry)
 
     # -- replaying -------------------------------------------------------------------------------
 
@@ -330,6 +355,9 @@ def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: d
             if step.gated(decision):
                 turns.turn_sync(-1, scope.state.id)
             step.go_live(decision)
+            if step.repeats(decision):
+                decision = Wait("person", step.announce())
+                continue
             return _execute(step, fn)
         if isinstance(decision, Adopt):
             return step.adopt(decision)
@@ -370,6 +398,9 @@ async def perform_async(
             if step.gated(decision):
                 await turns.turn(-1, scope.state.id)
             step.go_live(decision)
+            if step.repeats(decision):
+                decision = Wait("person", step.announce())
+                continue
             return await _execute_async(step, fn)
         if isinstance(decision, Adopt):
             return step.adopt(decision)

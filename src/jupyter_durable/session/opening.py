@@ -179,9 +179,16 @@ class Session:
         drafts = [Draft("resumed", ROOT, 0, {"owner": str(self.owner)})]
         if again is not None:
             drafts.append(again)
+        failed = index.closed is not None and index.closed.meta["s"] == "failed"
         index.extend(self.store.append(lease, drafts, durable=True, status="running"))
         kill_point("after-open")
-        return self._live(self.store.run(record.id), index, lease, options)
+        run = self._live(self.store.run(record.id), index, lease, options)
+        if failed and again is None:
+            run.notice(
+                "the error that ended this run came from no step, so there is nothing to try again: everything is "
+                "replayed, and unless the code or its inputs changed the error will be raised again"
+            )
+        return run
 
     def replay(self, record: RunRecord, *, until: str | None = None) -> LiveRun:
         """Go through the run's journal without writing or executing anything, up to step `until` if given."""

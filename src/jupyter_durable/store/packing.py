@@ -10,8 +10,8 @@ import zlib
 
 from jupyter_durable.errors import IntegrityError
 
-BODY_FLOOR = 512
-"""Bytes below which an entry's body is kept as it is: a step with a 1 KB result must not pay for this."""
+BODY_FLOOR = 1280
+"""Bytes below which an entry's body is kept as it is: a step with a 1 KB result must not pay 25 us for this."""
 CHUNK_FLOOR = 256
 """Bytes below which a chunk is kept as it is."""
 

@@ -52,7 +52,7 @@ CREATE TABLE chunks (
 CREATE TABLE inbox (
     run INTEGER NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
     codec TEXT, packed INTEGER NOT NULL, body BLOB, refs BLOB, by TEXT NOT NULL, at REAL NOT NULL,
-    mac BLOB NOT NULL, PRIMARY KEY (run, n), UNIQUE (run, key)
+    mac BLOB NOT NULL, PRIMARY KEY (run, key)
 ) WITHOUT ROWID
 """
 
