@@ -81,7 +81,7 @@ def test_a_job_survives_its_kernel_and_its_output_does_not_show_it(tmp_path: Pat
     assert calm_report.restarts == 0
     assert outputs(nb) == outputs(calm)
     assert nb.cells[3].outputs[0].data["text/plain"] == "42"
-    assert [line.split(";")[0] for line in told] == ["the kernel died in cell 3", "the kernel died in cell 5"]
+    assert [line[:25] for line in told] == ["the kernel died in cell 3", "the kernel died in cell 5"]
 
 
 @pytest.mark.slow
@@ -94,6 +94,35 @@ def test_restarts_are_capped_at_one_place(tmp_path: Path) -> None:
     assert (report.status, report.exit_code, report.restarts, report.cell) == ("gave_up", 3, 1, 2)
     assert nb.cells[1].outputs[-1].ename == "DeadKernelError"
     assert text(nb, 1) == "hello\n"
+
+
+@pytest.mark.slow
+def test_a_crash_is_named(tmp_path: Path) -> None:
+    """A crash in native code ends with 3 and its signal's name, and nothing of the kernel's own chatter."""
+    notebook(tmp_path, "import ctypes\nctypes.string_at(0)")
+
+    done = start(tmp_path / "nb.ipynb", "--max-restarts", "0", stderr=subprocess.PIPE)
+    out, err = done.communicate(timeout=60)
+
+    assert (done.returncode, json.loads(out)["status"]) == (3, "gave_up")
+    assert err.startswith(
+        "error: the kernel died in cell 1 (import ctypes) once without getting any further (SIGSEGV)"
+    )
+    assert "IPKernelApp" not in err
+
+
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel wrote to its stderr is in the error."""
+    path = notebook(tmp_path, "1")
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    report, _ = run(path)
+
+    assert (report.status, report.exit_code) == ("gave_up", 3)
+    assert "did not start" in str(report.error)
+    assert "| no kernel today" in str(report.error)
 
 
 @pytest.mark.slow
@@ -308,14 +337,12 @@ save.write(new_notebook(cells=[new_markdown_cell("x" * 5000)]), Path({str(out)!r
     assert [p.name for p in tmp_path.iterdir()] == ["out.ipynb"]
 
 
-def start(path: Path) -> subprocess.Popen[str]:
+def start(path: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     """`jupyter durable run --json` on the notebook, in a process of its own."""
-    command = [sys.executable, "-m", "jupyter_durable.cli", "run", str(path), "--json"]
+    command = [sys.executable, "-m", "jupyter_durable.cli", "run", str(path), "--json", *arguments]
+    store = ["--store", str(path.parent / "journal.db")]
     return subprocess.Popen(
-        [*command, "--store", str(path.parent / "journal.db")],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
+        [*command, *store], stdout=subprocess.PIPE, text=True, env=dict(os.environ), **options
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import OrderedDict, deque
 from typing import Any
 
@@ -38,7 +37,9 @@ hashable = st.recursive(
     max_leaves=5,
 )
 values = st.recursive(
-    hashable | st.binary(min_size=4000, max_size=9000) | st.builds(bytearray, st.binary(max_size=600)),
+    hashable
+    | st.integers(0, 9).map(lambda n: bytes([n]) * (3000 + 1000 * n))
+    | st.builds(bytearray, st.integers(400, 700)),
     lambda inner: (
         st.lists(inner, max_size=5)
         | st.dictionaries(text, inner, max_size=5)
@@ -53,12 +54,14 @@ values = st.recursive(
 
 
 def trip(value: Any) -> Any:
+    """Encode and decode."""
+
     payload = CODEC.encode(value, bind="run", has_chunk=lambda digest: False)
     stored = {chunk.digest: chunk for chunk in payload.chunks}
     return CODEC.decode(payload, bind="run", load=stored.__getitem__)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(values)
 def test_every_value_comes_back(value: Any) -> None:
     """Type by type, content by content: the canonical texts tell nan from nan no more than people do."""
@@ -68,7 +71,7 @@ def test_every_value_comes_back(value: Any) -> None:
     assert type(back) is type(value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(values)
 def test_a_value_and_its_copy_have_one_digest(value: Any) -> None:
     """What comes back from the journal is recognised as the same argument, and differs nowhere."""
@@ -77,14 +80,6 @@ def test_a_value_and_its_copy_have_one_digest(value: Any) -> None:
     assert CANONICAL.digest(value) == CANONICAL.digest(back)
     assert CANONICAL.digest_call((value,), {"a": value}) == CANONICAL.digest_call((back,), {"a": back})
     assert difference({"a": value}, {"a": back}) == ""
-
-
-def _nan_free(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isnan(value)
-    if isinstance(value, dict):
-        return all(_nan_free(item) for item in value.values())
-    return all(map(_nan_free, value)) if isinstance(value, list) else True
 
 
 json_values = st.recursive(
@@ -103,14 +98,14 @@ def _key(value: Any) -> Any:
     return (type(value).__name__, repr(value))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(json_values, json_values)
 def test_digests_are_equal_exactly_when_json_values_are(a: Any, b: Any) -> None:
     """Neither more nor less: dict order aside, any difference of type or content is a difference."""
     assert (CANONICAL.digest(a) == CANONICAL.digest(b)) == (_key(a) == _key(b))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(text, values, min_size=2, max_size=5), st.randoms())
 def test_order_of_a_dict_never_matters(value: dict[str, Any], random: Any) -> None:
     """Shuffled keys, same digest."""
@@ -120,7 +115,7 @@ def test_order_of_a_dict_never_matters(value: dict[str, Any], random: Any) -> No
     assert CANONICAL.digest(dict(items)) == CANONICAL.digest(value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(values, st.integers(10, 300))
 def test_show_keeps_its_limit(value: Any, limit: int) -> None:
     """One line, never longer, never an error."""

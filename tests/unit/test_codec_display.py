@@ -15,16 +15,22 @@ from jupyter_durable.codec.kinds import Omitted
 
 
 class Color(enum.Enum):
+    """An enum."""
+
     RED = 1
 
 
 @dataclasses.dataclass
 class Hit:
+    """A dataclass."""
+
     title: str
     score: float
 
 
 class Login(pydantic.BaseModel):
+    """A model with a secret."""
+
     user: str
     password: pydantic.SecretStr
 

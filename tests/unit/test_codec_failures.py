@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import threading
 import traceback
 from typing import Any
@@ -17,6 +18,8 @@ CODEC = Codec(StoreKey(b"k" * 32))
 
 
 def trip(value: Any, codec: Codec = CODEC) -> Any:
+    """Encode and decode."""
+
     chunks: dict[bytes, Any] = {}
     payload = codec.encode(value, bind="run", has_chunk=chunks.__contains__)
     chunks.update((chunk.digest, chunk) for chunk in payload.chunks)
@@ -33,11 +36,15 @@ class StatusError(Exception):
 
 
 class Slotted(ValueError):
+    """Made by an `__init__` that `args` does not fit."""
+
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} and {b}")
 
 
 def raised(error: BaseException) -> BaseException:
+    """The error with a traceback."""
+
     try:
         raise error
     except BaseException as caught:
@@ -45,14 +52,18 @@ def raised(error: BaseException) -> BaseException:
 
 
 def os_error() -> BaseException:
+    """One that the system raised."""
+
     try:
-        open("/no/such/file")
+        pathlib.Path("/no/such/file").read_text()
     except OSError as error:
         return error
     raise AssertionError
 
 
 def json_error() -> BaseException:
+    """One with fields of its own."""
+
     try:
         json.loads("{")
     except ValueError as error:
@@ -70,6 +81,8 @@ ERRORS = [
 
 
 def description(error: BaseException) -> Any:
+    """All that must come back."""
+
     fields = {
         name: getattr(error, name, None)
         for name in ("errno", "strerror", "filename", "filename2", "start", "end", "reason", "object", "encoding", "value",
@@ -174,3 +187,30 @@ def test_errors_that_refer_to_each_other_do_not_recurse() -> None:
 
     assert back.args == ("a",)
     assert back.__context__.args == ("b",)
+
+
+def test_chain_of_two_hundred_contexts_is_cut_not_refused() -> None:
+    """A retry loop that raises from each failure before ends in an error that can still be recorded."""
+    error: BaseException = ValueError(0)
+    for n in range(1, 200):
+        later = ValueError(n)
+        later.__context__ = error
+        error = later
+
+    back = trip(error)
+
+    assert back.args == (199,)
+    assert back.__context__.args == (198,)
+
+
+def test_object_seen_in_a_part_that_was_left_out_is_stored_where_it_occurs_again() -> None:
+    """What was thrown away with an unstorable attribute is not referred to later."""
+    shared = [1]
+    error = ValueError("x")
+    error.first = {"keep": shared, "lock": threading.Lock()}  # type: ignore[attr-defined]
+    error.second = shared  # type: ignore[attr-defined]
+
+    back, outside = trip([error, shared])
+
+    assert back.second == [1]
+    assert back.second is outside

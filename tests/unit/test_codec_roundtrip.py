@@ -53,40 +53,56 @@ class Box:
 
 
 class Color(enum.Enum):
+    """An enum."""
+
     RED = 1
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796 - an alias on purpose
     BLUE = "blue"
 
 
 class Level(enum.IntEnum):
+    """An enum of integers."""
+
     LOW = 1
 
 
 class Mode(enum.Flag):
+    """Flags."""
+
     READ = enum.auto()
     WRITE = enum.auto()
 
 
 class Bits(enum.IntFlag):
+    """Integer flags."""
+
     A = 1
     B = 2
 
 
 class Word(enum.StrEnum):
+    """An enum of strings."""
+
     YES = "yes"
 
 
 class Point(NamedTuple):
+    """A named tuple."""
+
     x: int
     label: str = "p"
 
 
 class Movie(TypedDict):
+    """A typed dict."""
+
     title: str
 
 
 @dataclasses.dataclass
 class Hit:
+    """A dataclass."""
+
     title: str
     score: float = 0.0
     tags: list[str] = dataclasses.field(default_factory=list)
@@ -95,18 +111,24 @@ class Hit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frozen:
+    """Frozen and slotted."""
+
     name: str
     when: dt.date
 
 
 @dataclasses.dataclass(slots=True)
 class Slotted:
+    """A dataclass with slots."""
+
     a: int
     b: list[int]
 
 
 @dataclasses.dataclass
 class OddInit:
+    """An `__init__` that takes other arguments than there are fields."""
+
     total: int
 
     def __init__(self, *parts: int) -> None:
@@ -114,6 +136,8 @@ class OddInit:
 
 
 class User(pydantic.BaseModel):
+    """A model with a private attribute."""
+
     model_config = pydantic.ConfigDict(extra="allow")
     name: str
     age: int = 3
@@ -125,11 +149,13 @@ T = TypeVar("T")
 
 
 class Page(pydantic.BaseModel, Generic[T]):
+    """A generic model."""
+
     items: list[T]
 
 
 class Root(pydantic.RootModel[list[int]]):
-    pass
+    """A root model."""
 
 
 class Plain:
@@ -145,26 +171,30 @@ class Plain:
 
 
 class Rows(list):  # type: ignore[type-arg]
-    pass
+    """A list, but not only."""
 
 
 class Config(dict):  # type: ignore[type-arg]
-    pass
+    """A dict, but not only."""
 
 
 class Name(str):
+    """A str, but not only."""
+
     __slots__ = ()
 
 
 class Meters(float):
-    pass
+    """A float, but not only."""
 
 
 class Tags(set):  # type: ignore[type-arg]
-    pass
+    """Has the reduce of set: only pickle keeps it."""
 
 
 def function() -> int:
+    """Found by its name."""
+
     return 1
 
 
@@ -365,11 +395,57 @@ def test_pickle_that_comes_back_different_is_refused() -> None:
 
 
 class Forgetful:
+    """Loses its number when pickled."""
+
     def __init__(self, n: int) -> None:
         self.n = n
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Forgetful) and other.n == self.n
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __reduce__(self) -> Any:
         return Forgetful, (0,)
+
+
+class Upper(dict):  # type: ignore[type-arg]
+    """Changes what is put into it."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key.upper(), value)
+
+
+class Strict:
+    """Cannot be made without an argument it does not give to pickle."""
+
+    def __new__(cls, n: int) -> Strict:
+        return super().__new__(cls)
+
+
+def test_container_that_changes_what_is_put_into_it_keeps_what_was_in_it() -> None:
+    """Restoring does not go through the class's own `__setitem__`."""
+    value = Upper(a=1)
+    value["b"] = 2
+
+    assert Box().trip(value) == {"a": 1, "B": 2}
+
+
+def test_class_that_cannot_be_made_again_is_refused_when_recorded() -> None:
+    """Not on replay, when it is too late."""
+    with pytest.raises(EncodingError, match="Strict"):
+        Box().encode([Strict(1)])
+
+
+def test_long_chain_of_objects_is_stored() -> None:
+    """A linked list of some hundred dataclasses fits."""
+    value: Any = None
+    for n in range(120):
+        value = Hit(str(n), tags=[value])
+
+    back = Box().trip(value)
+
+    assert back == value
 
 
 def test_value_nested_too_deeply_is_an_error_not_a_crash() -> None:

@@ -34,17 +34,23 @@ class Bomb:
 
 
 class Login(pydantic.BaseModel):
+    """A model with a secret."""
+
     user: str
     password: pydantic.SecretStr
     pin: pydantic.SecretBytes = pydantic.SecretBytes(b"0000-pin")
 
 
 def encode(value: Any, bind: str = "run") -> tuple[Payload, dict[bytes, Chunk]]:
+    """The payload, and its chunks apart."""
+
     payload = CODEC.encode(value, bind=bind, has_chunk=lambda digest: False)
     return payload._replace(chunks=()), {chunk.digest: chunk for chunk in payload.chunks}
 
 
 def decode(payload: Payload, chunks: dict[bytes, Chunk], bind: str = "run", codec: Codec = CODEC) -> Any:
+    """The value of a payload and its chunks."""
+
     return codec.decode(payload, bind=bind, load=chunks.__getitem__)
 
 

@@ -102,22 +102,20 @@ def run(
         raise Complaint(error, exit_code=2) from error
 
     again = "run the same command again to go on: what is completed is not done twice"
-    where = from_here(report.output)
+    out = from_here(report.output)
     match report.status:
         case "completed":
-            tell(f"done: {where}")
+            tell(f"done: {out}")
         case "failed":
-            tell(
-                f"error: cell {report.cell} failed: {report.error}\n  hint: its traceback is in {where}; {again}"
-            )
+            tell(f"error: {report.where} failed: {report.error}\n  hint: its traceback is in {out}; {again}")
         case "waiting":
             tell(
                 f"cell {report.cell} waits: {report.error}\n  hint: see `jupyter durable ls --status waiting`, then {again}"
             )
         case "interrupted":
-            tell(f"interrupted in cell {report.cell}; saved in {where}\n  hint: {again}")
+            tell(f"interrupted in {report.where}; saved in {out}\n  hint: {again}")
         case _:
-            tell(f"error: {report.error}\n  hint: see cell {report.cell} in {where}; {again}")
+            tell(f"error: {report.error}\n  hint: {out} holds what was done; {again}")
     if as_json:
         click.echo(json.dumps(report.as_json()))
     ctx.exit(report.exit_code)

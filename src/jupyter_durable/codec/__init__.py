@@ -140,7 +140,7 @@ class Codec:
 
     def seal_if_secret(self, value: Any, bind: str) -> bytes | None:
         """`seal`, for the objects inside a pickle; None for those that are no secrets."""
-        if "pydantic" not in sys.modules or not hasattr(value, "get_secret_value"):
+        if "pydantic" not in sys.modules or not hasattr(type(value), "get_secret_value"):
             return None
         from jupyter_durable.codec.models import is_secret
 
@@ -160,18 +160,20 @@ class Codec:
         from jupyter_durable.codec.writer import PickleWhole, Unstorable, Writer, fail
 
         first = writer = Writer(self, bind, has_chunk, lossy=lossy)
+        deep = False
         try:
             try:
                 pieces = writer.structure(value)
                 if first.repeated:  # its objects stay alive meanwhile, so that no id is used again
                     writer = Writer(self, bind, has_chunk, lossy=lossy, shared=first.repeated)
                     pieces = writer.structure(value)
-            except PickleWhole:
+            except (PickleWhole, RecursionError) as error:
+                deep = isinstance(error, RecursionError)  # pickle gets by with fewer frames
                 writer = Writer(self, bind, has_chunk, lossy=lossy)
                 pieces = writer.whole(value)
         except Unstorable as error:
-            raise fail(error, what) from error.__cause__
-        except RecursionError:
+            if not deep:
+                raise fail(error, what) from error.__cause__
             raise EncodingError(
                 f"{what}: nested too deeply to be stored", path=what, hint="return a flatter value"
             ) from None

@@ -61,7 +61,8 @@ def _join(parts: dict[str, Any]) -> Any:
 
 def _split_scalar(value: Any) -> Any:
     if isinstance(value, np.str_ | np.bytes_):
-        return [value.dtype.kind, value.item()]
+        text: Any = value
+        return [value.dtype.kind, (str if value.dtype.kind == "U" else bytes)(text)]  # item() cuts NULs
     descr = _descr(value.dtype)
     return None if descr is None else [descr, value.tobytes()]
 

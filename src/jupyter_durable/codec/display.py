@@ -61,7 +61,7 @@ class _Line:
             self.several("{", value.items(), "}", lambda pair: self._entry(pair))
         elif kind in (list, tuple, set, frozenset):
             left, right = "[]" if kind is list else "()" if kind is tuple else "{}"
-            self.several(left, value, right, self.value)
+            self.several(left, value, ",)" if kind is tuple and len(value) == 1 else right, self.value)
         elif isinstance(value, enum.Enum):
             self.add(f"{kind.__name__}.{value.name}")
         elif isinstance(value, BaseException):
@@ -70,7 +70,7 @@ class _Line:
             self.add(value.__qualname__)
         elif hasattr(kind, "get_secret_value"):
             self.add(f"{kind.__name__}({HIDDEN})")
-        elif (hasattr(value, "shape") and hasattr(value, "dtype")) or hasattr(value, "dtypes"):
+        elif (hasattr(kind, "shape") and hasattr(kind, "dtype")) or hasattr(kind, "dtypes"):
             self.add(_table(value))
         else:
             fields = _fields(value)
@@ -136,7 +136,11 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]] | None:
     kind = type(value)
     if hasattr(kind, "__pydantic_fields__") or hasattr(kind, "__dataclass_fields__"):
         names = getattr(kind, "__pydantic_fields__", None) or kind.__dataclass_fields__
-        return ((name, getattr(value, name)) for name in names if hasattr(value, name))
+        return (
+            (name, getattr(value, name))
+            for name, field in names.items()
+            if getattr(field, "repr", True) and hasattr(value, name)
+        )
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return zip(kind._fields, value, strict=False)
     return None

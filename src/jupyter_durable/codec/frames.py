@@ -47,6 +47,8 @@ def _split_pandas(value: Any) -> Any:
         return None
     series = type(value) is pd.Series
     frame = value.to_frame(_SERIES) if series else value
+    if len({type(label) for label in frame.columns}) > 1:
+        return None  # Arrow would warn, and make them all text
     try:
         table = pa.Table.from_pandas(frame, preserve_index=None)
         sink = pa.BufferOutputStream()
@@ -122,7 +124,7 @@ def _split_polars(value: Any) -> Any:
     frame = value.to_frame() if series else value
     try:
         buffer = frame.write_ipc(None).getvalue()
-        back = pl.read_ipc(io.BytesIO(buffer), memory_map=False)
+        back = pl.read_ipc(io.BytesIO(buffer))
         if back.schema != frame.schema or not back.equals(frame, null_equal=True):
             return None
     except BaseException as error:
@@ -135,7 +137,7 @@ def _split_polars(value: Any) -> Any:
 def _join_polars(parts: dict[str, Any]) -> Any:
     import polars as pl
 
-    frame = pl.read_ipc(io.BytesIO(parts["b"].join()), memory_map=False)
+    frame = pl.read_ipc(io.BytesIO(parts["b"].join()))
     return frame.to_series() if parts["series"] else frame
 
 

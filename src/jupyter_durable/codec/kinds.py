@@ -20,7 +20,6 @@ import types
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -63,7 +62,6 @@ class Lenient(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
 class Omitted:
     """Stands for a value that was not stored; `type` names what it was.
 
@@ -71,7 +69,16 @@ class Omitted:
     <Lock, not stored>
     """
 
-    type: str
+    __slots__ = ("type",)
+
+    def __init__(self, type: str) -> None:  # noqa: A002 - reads as what it is
+        self.type = type
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Omitted) and other.type == self.type
+
+    def __hash__(self) -> int:
+        return hash(self.type)
 
     def __repr__(self) -> str:
         return f"<{self.type}, not stored>"

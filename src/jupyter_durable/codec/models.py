@@ -17,9 +17,8 @@ def _split(value: BaseModel) -> Any:
         parts["s"] = sorted(given)
     if value.__pydantic_extra__ is not None:
         parts["x"] = Plain(value.__pydantic_extra__)
-    state: dict[Any, Any] = value.__getstate__()
-    if state.get("__pydantic_private__") is not None:
-        parts["p"] = Plain(state["__pydantic_private__"])
+    if value.__pydantic_private__ is not None:  # through __getstate__, which leaves out what is undefined
+        parts["p"] = Plain(value.__getstate__()["__pydantic_private__"])
     return parts
 
 

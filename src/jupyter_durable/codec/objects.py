@@ -41,7 +41,10 @@ def _split(value: Any) -> Any:
         parts["l"] = list(items)
     if pairs is not None:
         parts["d"] = [part for pair in pairs for part in pair]
-    if "x" in parts and not same(value, _join(cls, parts)):
+    risky = "x" in parts or isinstance(
+        cls.__new__, types.FunctionType
+    )  # theirs to run again: see that it works
+    if risky and not same(value, _join(cls, parts)):
         return None
     return {key: part if key == "x" else Plain(part) for key, part in parts.items()}
 
@@ -55,10 +58,10 @@ def _join(cls: type, parts: dict[str, Any]) -> Any:
     for name, slot in parts.get("z", {}).items():
         object.__setattr__(value, name, slot)  # past a frozen dataclass's own
     for item in parts.get("l", ()):
-        value.append(item)
+        list.append(value, item)  # past an override: what is stored is what was in it
     pairs = parts.get("d", ())
     for key, item in zip(pairs[::2], pairs[1::2], strict=True):
-        value[key] = item
+        dict.__setitem__(value, key, item)
     return value
 
 
@@ -105,7 +108,8 @@ def _same_method(a: object, b: object) -> bool:
 def same(a: Any, b: Any, depth: int = 0) -> bool:
     """Whether `b` came back as `a`: same types and content, as far as can be told.
 
-    Equality is asked first; a class that compares by identity is compared by its state.
+    Equality is asked first; a class that compares by identity is compared by its state, unless it
+    pickles itself: what a response or a stream leaves out of its own pickle, it does without.
     """
     if a is b or depth > 40:
         return True
@@ -128,6 +132,12 @@ def same(a: Any, b: Any, depth: int = 0) -> bool:
         return bool(a != a and b != b)
     if cls in (str, bytes, int, bool, bytearray, set, frozenset, complex):
         return False
+    if _same_method(cls.__eq__, object.__eq__) and not (
+        _same_method(cls.__reduce_ex__, object.__reduce_ex__)
+        and _same_method(cls.__reduce__, object.__reduce__)
+        and _same_method(cls.__getstate__, object.__getstate__)
+    ):
+        return True
     try:
         mine, its = vars(a), vars(b)
     except TypeError:

@@ -35,11 +35,16 @@ if TYPE_CHECKING:
 
 LARGE = KB
 """Elements, dict values and strings from this size on become chunks."""
-_ELEMENT = 2  # an element of a long list mostly has a node to itself anyway: twice as large before it is a chunk
-_REFS = 2  # a list with more elements than this that are chunks is linked, or it would repeat all its references
+_ELEMENT = (
+    2  # an element of a long list mostly has a node to itself anyway: twice as large before it is a chunk
+)
+_REFS = (
+    2  # a list with more elements than this that are chunks is linked, or it would repeat all its references
+)
 _INLINE_RAW = 512
 _ONE_PIECE = 4 * KB
 _LAZY = 8 * MB
+_STR = frozenset({str})
 _DIGITS = 2000  # bits; JSON numbers up to here, far below the interpreter's limit on digits
 
 
@@ -205,6 +210,10 @@ class Writer:
     def _parts(self, parts: Any, *, attributes: bool = False) -> Pieces:
         """Parts are lists and dicts made for the occasion: no identity, no chain."""
         kind = type(parts)
+        if kind is dict or kind is list:  # most records hold only atoms: one call to the C encoder
+            text = self._flat(parts, parts.values() if kind is dict else parts)
+            if text is not None:
+                return text
         if kind is Plain:
             return self._parts(parts.items, attributes=attributes)
         if kind is Lenient:
@@ -224,6 +233,17 @@ class Writer:
             return _join([*pieces, "}"]) if pieces else "{}"
         return self._dict(parts) if kind is dict else self.child(parts)
 
+    def _flat(self, parts: Any, items: Iterable[Any]) -> str | None:
+        if not ATOMS.issuperset(map(type, items)):
+            return None
+        if type(parts) is dict and not _STR.issuperset(map(type, parts)):
+            return None
+        try:
+            text = dumps(parts)
+        except ValueError:
+            return None
+        return text if len(text) < self._large and '"$"' not in text else None
+
     def _at(self, step: str, part: Any, *, attributes: bool = False) -> Pieces:
         try:
             if type(part) in (Plain, Lenient, Raw):
@@ -236,11 +256,11 @@ class Writer:
     def _lenient(self, value: Any) -> Pieces:
         if self._lossy:
             return self.child(value)
-        signed = self.signed
+        signed, seen = self.signed, set(self._seen)
         try:
             return self.child(value)
-        except (Unstorable, PickleWhole):
-            self.signed = signed
+        except (Unstorable, PickleWhole, RecursionError):
+            self.signed, self._seen = signed, seen  # what was written of it is thrown away
             return self._omit(value)
 
     def _omit(self, value: Any) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -104,6 +106,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         self._deaths = 0
         self._last_position: object = None
         self._killer: asyncio.TimerHandle | None = None
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of `run`
         self._signalling: asyncio.Task[None] | None = None  # a task nothing refers to may be collected
 
     # -- the job ---------------------------------------------------------------------------------
@@ -120,7 +123,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
                     await self._start_kernel()
                     await self._execute_cells()
                 except DeadKernelError:
-                    self._after_death()
+                    await self._after_death()
                 else:
                     return "completed"
         except _EndError as end:
@@ -133,6 +136,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
             with contextlib.suppress(Exception):  # widgets are decoration: never the reason a save fails
                 self.set_widgets_metadata()
             await self._end_kernel()
+            self._words.close()
             self._save()
 
     def stop(self) -> None:
@@ -159,14 +163,20 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         """The number of the cell that runs or ran last, from 1."""
         return self._index + 1
 
+    @property
+    def where(self) -> str:
+        """The same for people, with the cell's first line."""
+        lines = self.nb.cells[self._index].source.strip().splitlines() or [""]
+        return f"cell {self.cell} ({lines[0][:40]})"
+
     # -- kernels ---------------------------------------------------------------------------------
 
     async def _start_kernel(self) -> None:
         try:
             if self.km is None:
                 self.create_kernel_manager().client_factory = CellClient
-                # What it prints itself goes to stderr: with --json our stdout belongs to the report.
-                await self.async_start_new_kernel(env=self._env, stdout=2)
+                # Our own stdout and stderr belong to the report and to what is told.
+                await self.async_start_new_kernel(env=self._env, stdout=self._words, stderr=self._words)
             else:
                 self._close_client()
                 await self.km.restart_kernel(now=True)
@@ -176,7 +186,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         except DeadKernelError:
             raise
         except RuntimeError as error:  # what jupyter_client raises for a kernel that never answers
-            raise _EndError("gave_up", f"the kernel did not start: {error}") from error
+            raise _EndError("gave_up", f"the kernel did not start: {error}{self._last_words()}") from error
         if info is not None:
             self.nb.metadata["language_info"] = info["content"]["language_info"]
 
@@ -190,21 +200,38 @@ class JobClient(NotebookClient):  # type: ignore[misc]
             with contextlib.suppress(Exception):  # a kernel that is gone cannot be ended twice
                 await self._async_cleanup_kernel()
 
-    def _after_death(self) -> None:
+    async def _after_death(self) -> None:
         if self._stops:
             raise _EndError("interrupted")
         position = (self._progress(), self.cells_done)
         self._deaths = self._deaths + 1 if position == self._last_position else 1
         self._last_position = position
-        where = f"cell {self.cell}"
+        cause = await self._cause_of_death()
         if self._deaths > self._max_restarts:
-            told = f"the kernel died in {where} {_times(self._deaths)} without getting any further"
+            times = "once" if self._deaths == 1 else f"{self._deaths} times"
+            told = f"the kernel died in {self.where} {times} without getting any further{cause}"
             outputs = self.nb.cells[self._index].setdefault("outputs", [])
             outputs.append(new_output("error", ename="DeadKernelError", evalue=told, traceback=[told]))
             raise _EndError("gave_up", told)
         self.restarts += 1
         self._save()
-        self._tell(f"the kernel died in {where}; starting it again ({self._deaths} of {self._max_restarts})")
+        self._tell(
+            f"the kernel died in {self.where}{cause}; starting it again ({self._deaths} of {self._max_restarts})"
+        )
+
+    async def _cause_of_death(self) -> str:
+        try:
+            name = signal.Signals(-int(await self.km.provisioner.poll())).name
+        except Exception:  # noqa: BLE001 - it ended by itself, or on another machine: nothing to add
+            return ""
+        return f" ({name}: out of memory?)" if name == "SIGKILL" else f" ({name})"
+
+    def _last_words(self) -> str:
+        """What the kernel wrote to its own stderr before it took that over: why it did not start."""
+        self._words.seek(0)
+        lines = self._words.read().decode(errors="replace").splitlines()
+        kept = [line for line in lines if line.strip() and "IPKernelApp" not in line][-20:]
+        return "".join(f"\n  | {line}" for line in kept)
 
     # -- cells -----------------------------------------------------------------------------------
 
@@ -244,7 +271,3 @@ class JobClient(NotebookClient):  # type: ignore[misc]
                 before.text += outs.pop().text
                 return before
         return out
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -43,7 +43,11 @@ EXIT_CODES: Mapping[JobStatus, int] = {
 
 @dataclass(frozen=True)
 class JobReport:
-    """How a call of a job ended. `cell` counts from 1; `seconds` is the time this call took."""
+    """How a call of a job ended.
+
+    `cell` (counted from 1) and `where` (for people) say where it stopped early, `error` why; `seconds`
+    is the time this call took.
+    """
 
     job_id: str
     status: JobStatus
@@ -56,6 +60,7 @@ class JobReport:
     cells: int
     seconds: float
     cell: int | None = None
+    where: str | None = None
     error: str | None = None
     runs: tuple[dict[str, Any], ...] = ()
 
@@ -127,6 +132,7 @@ def run_job(
         cells=len(nb.cells),
         seconds=round(clock.monotonic() - started, 3),
         cell=None if status == "completed" else client.cell,
+        where=None if status == "completed" else client.where,
         error=client.why,
         runs=runs(job),
     )

@@ -37,8 +37,8 @@ class JournalStore(Protocol):
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def create_run(self, run: RunRecord, owner: Owner, ttl: float) -> Lease:
-        """Insert the run's row and its first lease (generation 1, `ttl` seconds), atomically.
+    def create_run(self, run: RunRecord, owner: Owner, ttl: float, first: Sequence[Draft] = ()) -> Lease:
+        """Insert the run's row, its first lease (generation 1, `ttl` seconds) and entries, atomically and durably.
 
         For a fork, `run.base_seq`/`base_hash` name the parent's entry it starts from: the new
         chain's head is that hash, and its first entry has sequence number `base_seq + 1`.

@@ -55,9 +55,7 @@ def name_of(given: CellArguments, place: Place, identity: CodeIdentity) -> str:
 def of_notebook(journal: JournalStore, name: str | None, notebook: str | None) -> list[RunRecord]:
     """The runs of one notebook (None: those that belong to none) and name, newest first, child runs left out."""
     found = journal.runs(name=name, notebook=notebook)
-    return [
-        r for r in found if r.parent_id is None and not (notebook is None and r.notebook is not None)
-    ]
+    return [r for r in found if r.parent_id is None and not (notebook is None and r.notebook is not None)]
 
 
 def lookup(journal: JournalStore, text: str, notebook: str | None) -> RunRecord:
@@ -74,9 +72,7 @@ def lookup(journal: JournalStore, text: str, notebook: str | None) -> RunRecord:
         return named[0]
 
 
-def find(
-    journal: JournalStore, name: str, place: Place, *, same_code: Callable[[RunRecord], bool]
-) -> Found:
+def find(journal: JournalStore, name: str, place: Place, *, same_code: Callable[[RunRecord], bool]) -> Found:
     """The newest run of this name that belongs to the cell's notebook, or to its job."""
     if place.job_id is not None:
         # Also by cell: a fork of another run (`--rerun-from`) has that run's name.

@@ -72,7 +72,6 @@ class _Extension:
         self.undo.clear()
         if self._host is not None:
             self._host.close()
-            self._host = None
 
     def _transform(self, lines: list[str]) -> list[str]:
         if not any(line.lstrip().startswith("%durable") for line in lines):

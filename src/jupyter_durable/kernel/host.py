@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import shlex
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ from jupyter_durable.errors import DurableError, LeaseLost, RunParked
 from jupyter_durable.kernel import arguments, display
 from jupyter_durable.kernel.arguments import CellArguments
 from jupyter_durable.kernel.bracket import CellInfo
+from jupyter_durable.kernel.choosing import short
 from jupyter_durable.kernel.launching import (
+    END,
     Launch,
     Launched,
     digester,
-    restore_names,
+    rewind,
     stored_cell,
 )
 from jupyter_durable.kernel.namespace import StatementLog, fingerprint
@@ -40,9 +43,10 @@ from jupyter_durable.runtime.steps import Spec
 from jupyter_durable.session import Session, Store, open_store
 from jupyter_durable.store.place import VARIABLE
 
-GOTO, RESUME = "@goto", "@resume"
-"""What `%durable goto` and `%durable resume` turn their cell's first line into; see `kernel.magics`."""
+RESUME, GOTO, FORK = "@resume", "@goto", "@fork"
+"""What these verbs of `%durable` turn their cell's first line into; see `kernel.magics`."""
 
+NOWHERE = (-1, -1)
 _QUIET = (RunParked, LeaseLost, RunCancelled, ReplayEnd)
 _MARKER_CALL = "get_ipython().__durable__("
 
@@ -59,6 +63,7 @@ class _Cell:
     activation: Activation
     place: Place
     goto: str = ""
+    next_input: str = ""
     tools: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
@@ -80,6 +85,7 @@ class KernelHost:
         self._cells: dict[int, _Cell] = {}
         self._lock = threading.RLock()  # cells of subshells begin in threads of their own
         self._stores: dict[tuple[int, str], Store] = {}
+        self._closing = False
         self._log = StatementLog()
         self._logged = 0
         self._recorder = OutputRecorder(shell)
@@ -134,14 +140,11 @@ class KernelHost:
 
     def _open(self, header: str, cell: CellInfo) -> _Cell:
         verb, _, rest = header.partition(" ")
-        if verb == GOTO:
-            return self._goto(*rest.split(), cell=cell)
+        if verb in (GOTO, FORK):
+            return self._goto(*rest.split(), cell=cell, fork=verb == FORK)
         place = self.place(cell.cell_id)
         source = cell.source
-        if verb == RESUME:
-            given = CellArguments(resume=rest)
-        else:
-            given = arguments.parse(header, self.shell)
+        given = CellArguments(resume=rest) if verb == RESUME else arguments.parse(header, self.shell)
         journal = self.store(given.store).journal
         session = self._session(journal, place)
         if verb == RESUME:
@@ -153,20 +156,28 @@ class KernelHost:
             raise PlanOnly
         return self._enter(launch.perform(decision), place, given.tools)
 
-    def _goto(self, run_id: str, step: str = "", *, cell: CellInfo) -> _Cell:
-        """Everything as it was when the run came to `step` (none: to its end)."""
+    def _goto(self, run_id: str, step: str = "", *, cell: CellInfo, fork: bool) -> _Cell:
+        """Everything as it was when the run came to `step` (none: to its end); `fork`: and a cell to go on from there."""
         journal = self.store().journal
         place = self.place(cell.cell_id)
         session = self._session(journal, place)
         record = journal.run(run_id)
-        snapshot, _, index = stored_cell(session, record)
+        snapshot, source, index = stored_cell(session, record)
         if step:
             session.place(index, step, record)  # a typo must not cost the namespace
-        restore_names(self, snapshot, snapshot.names, self.statements())
+        rewind(self, snapshot, source, self.statements())
         run = session.replay(record, until=step or None)
+        if not step:
+            run.options.until = NOWHERE  # the journal's end is where to stop, and no divergence
         line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
         launched = Launched(run, session, snapshot, line, "resume", restored=True)
-        return self._enter(launched, place, (), goto=step or "its end")
+        opened = self._enter(launched, place, (), goto=step or "its end")
+        if fork:
+            header = (
+                f"%%durable {shlex.quote(record.name)} --resume {short(record.id)} --rerun-from {step or END}"
+            )
+            opened.next_input = f"{header}\n{source}"
+        return opened
 
     def _session(self, journal: Any, place: Place) -> Session:
         context = contextvars.copy_context()
@@ -178,9 +189,7 @@ class KernelHost:
 
         return Session(journal, output=self._recorder, label=place.label, on_notice=notice)
 
-    def _enter(
-        self, launched: Launched, place: Place, patterns: Sequence[str], *, goto: str = ""
-    ) -> _Cell:
+    def _enter(self, launched: Launched, place: Place, patterns: Sequence[str], *, goto: str = "") -> _Cell:
         run = launched.run
         opened = _Cell(launched, Activation(run), place, goto)
         try:
@@ -194,7 +203,9 @@ class KernelHost:
             opened.activation.enter()
         except BaseException as error:
             self._put_back(opened)
-            launched.session.close_run(run, RunCancelled() if isinstance(error, RunCancelled) else ReplayEnd())
+            launched.session.close_run(
+                run, RunCancelled() if isinstance(error, RunCancelled) else ReplayEnd()
+            )
             raise
         return opened
 
@@ -215,7 +226,12 @@ class KernelHost:
         finally:
             self._cells.pop(id(cell), None)
             self._remember(opened)
+            if self._closing:
+                self.close()
         self._report(opened, status, leaf, error)
+        if opened.next_input:
+            self.shell.set_next_input(opened.next_input)
+            self.say("the cell below goes on from there as a run of its own: change it, and run it", "fork")
         if result is not None:
             if isinstance(leaf, ReplayEnd):
                 result.error_in_exec = None
@@ -300,7 +316,10 @@ class KernelHost:
     # -- the end -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the stores; runs that are live go on without us noticing."""
+        """Close the stores, once no run needs them any more."""
+        self._closing = True
+        if self._cells:
+            return
         for store in self._stores.values():
             store.close()
         self._stores.clear()
@@ -316,5 +335,3 @@ def _control_flow(error: BaseException | None) -> BaseException | None:
             if found is not None:
                 return found
     return None
-
-

@@ -10,6 +10,7 @@ the run is current: what restoring executes is no part of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from jupyter_durable.kernel.namespace import (
     restore,
     shell_executor,
 )
+from jupyter_durable.kernel.names import needs, parse
 from jupyter_durable.kernel.where import Place
 from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.run import LiveRun, Options
@@ -144,10 +146,8 @@ class Launch:
             return choose(self._situation((), ()))
         code = self._changed(record)
         if not (self.given.new or self.given.resume or self.given.replay or self.given.rerun_from):
-            choosing.refuse_shared_name(
-                self.host.executed, record, self.place, self.name, same_code=not code
-            )
-        then = record.meta.get("inputs", {})
+            choosing.refuse_shared_name(self.host.executed, record, self.place, self.name, same_code=not code)
+        then = _inputs(record)
         self.reset = self._to_reset(record, then)
         now = inputs_of(
             self.source, self.ns, self.log, self._digest, transform=self.host.shell.transform_cell
@@ -212,7 +212,9 @@ class Launch:
             return self._new(decision.notice)
         if self.found.adopted and self.place.notebook is not None:
             self.journal.add_alias(record.id, self.place.notebook)
-            self.host.say(f"{record.name}: found as the run of {record.notebook}, which is not there any more")
+            self.host.say(
+                f"{record.name}: found as the run of {record.notebook}, which is not there any more"
+            )
         if isinstance(decision, Restore):
             return self._with_names(self.session.replay(record), decision, restored=True)
         if isinstance(decision, Fork) or decision.as_edit:
@@ -238,9 +240,7 @@ class Launch:
         }
 
     def _capture(self) -> Snapshot:
-        return capture(
-            self.source, self.ns, self.log, self._digest, transform=self.host.shell.transform_cell
-        )
+        return capture(self.source, self.ns, self.log, self._digest, transform=self.host.shell.transform_cell)
 
     def _new(self, notice: str) -> Launched:
         snapshot = self._capture()
@@ -301,15 +301,16 @@ class Launch:
 
 
 def restore_names(
-    host: KernelHost, snapshot: Snapshot, overwrite: Collection[str], log: StatementLog
+    host: KernelHost, snapshot: Snapshot, overwrite: Collection[str], log: StatementLog, *, tell: bool = True
 ) -> Restored:
-    """Bring the snapshot's missing names back, and those in `overwrite`; say what is not obvious about it."""
+    """Bring the snapshot's missing names back, and those in `overwrite`; say what is not obvious about it.
+
+    `tell`: also which names were overwritten.
+    """
     shell = host.shell
-    done = restore(
-        snapshot, shell.user_ns, shell_exec=shell_executor(shell), overwrite=overwrite, log=log
-    )
+    done = restore(snapshot, shell.user_ns, shell_exec=shell_executor(shell), overwrite=overwrite, log=log)
     reset = [name for name in done.names if name in set(overwrite)]
-    if reset:
+    if reset and tell:
         host.say(f"as they were when the run began: {', '.join(reset)}")
     for statement in done.re_executed:
         host.say(f"made again: {statement}")
@@ -318,10 +319,24 @@ def restore_names(
     return done
 
 
+def rewind(host: KernelHost, snapshot: Snapshot, source: str, log: StatementLog) -> None:
+    """The namespace as it was before the cell: its names as captured, and without what it binds."""
+    ns = host.shell.user_ns
+    with contextlib.suppress(SyntaxError):
+        for name in set(needs(parse(source, host.shell.transform_cell)).binds) - set(snapshot.names):
+            ns.pop(name, None)
+    restore_names(host, snapshot, snapshot.names, log, tell=False)
+
+
 def digester(journal: Any) -> Callable[[Any], bytes]:
     """The digest by which inputs are compared, under the store's key."""
     canonical = Canonical(journal.key.derive("digest"))
     return lambda value: canonical.digest(value).value
+
+
+def _inputs(record: RunRecord) -> dict[str, str]:
+    found = record.meta.get("inputs")
+    return found if isinstance(found, dict) else {}  # a run of a script
 
 
 def _no_run(error: RunNotFoundError, wanted: str) -> RunNotFoundError:

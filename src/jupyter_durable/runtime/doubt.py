@@ -90,10 +90,14 @@ def _verdict(item: InboxItem) -> Verdict:
 
 def _ask(run: LiveRun, step: RecordedStep) -> None:
     place = f"{run.id[:13]} {step.id}"
+    if step.seq == OWN:  # announced by a fork, not made
+        what, again, done = "is about to be repeated", "make the call", "do not, take this as its result"
+    else:
+        what, again, done = "was cut off", "it did not happen: make the call", "it did, with this result"
     run.notice(
-        f"step {step.id} {step.name} was cut off and is declared unsafe: did it happen? The run waits. "
-        f"Say: %durable retry {place} (it did not), %durable supply {place} VALUE (it did, with this result), "
-        f"or %durable fail {place} WHY; the same verbs exist as `jupyter durable retry|supply|fail`"
+        f"step {step.id} {step.name} {what} and is declared unsafe, so the run waits for you. "
+        f"%durable retry {place} ({again}) · %durable supply {place} VALUE ({done}) · "
+        f"%durable fail {place} WHY; from a terminal: jupyter durable retry|supply|fail {place}"
     )
     run.set_status("waiting")
 

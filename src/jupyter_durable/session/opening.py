@@ -148,12 +148,13 @@ class Session:
         options: Options | None,
         cut: Draft | None = None,
     ) -> LiveRun:
-        lease = self.store.create_run(record, self.owner, TTL)
         opened = self._opened(record, snapshot)
         drafts = [opened] if cut is None else [opened, cut]
         if record.forked_from is not None and (again := self._reopening(index)) is not None:
             drafts.insert(1, again)
-        index.extend(self.store.append(lease, drafts, durable=True, status="running"))
+        # In one transaction: a run that exists has its snapshot, whenever this process is killed.
+        lease = self.store.create_run(record, self.owner, TTL, drafts)
+        index.extend(self.store.entries(record.id, after=record.base_seq))
         kill_point("after-open")
         return self._live(record, index, lease, options)
 

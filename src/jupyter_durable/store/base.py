@@ -143,9 +143,10 @@ class RowStore(ABC):
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def create_run(self, run: RunRecord, owner: Owner, ttl: float) -> Lease:
+    def create_run(self, run: RunRecord, owner: Owner, ttl: float, first: Sequence[Draft] = ()) -> Lease:
         """See `JournalStore`. Raises `StoreError` if there is a run of this id."""
         now = self._clock.now()
+        prepared = [_prepare(draft) for draft in first]
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             if rows.find(run.id) is not None:
                 raise StoreError(f"there is a run {run.id} already", hint="resume it, or make a new id")
@@ -189,8 +190,17 @@ class RowStore(ABC):
             rows.add_run(row, head)
             registry = Registry(registry.made + 1, registry.kept + 1, b"")
             rows.put_registry(registry._replace(mac=self._seals.registry(registry)))
+            live = _Live(self._seals, row, head)
+            if prepared:
+                head, written, _ = live.extend(prepared, now, None)
+                rows.advance_head(live.head.mac, head)
+                for draft in first:
+                    if draft.payload is not None and draft.payload.chunks:
+                        self._store_chunks(rows, draft.payload)
+                rows.add_entries(written)
+                live.head = head
             rows.commit()
-            self._live[row.id] = _Live(self._seals, row, head)
+            self._live[row.id] = live
         self._flush()
         return to_lease(row, head, owner)
 

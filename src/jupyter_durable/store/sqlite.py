@@ -13,14 +13,14 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.errors import IntegrityError, StoreError
-from jupyter_durable.model import Lease, Owner, RunRecord
+from jupyter_durable.model import Draft, Lease, Owner, RunRecord
 from jupyter_durable.store import keyfile, place, schema
 from jupyter_durable.store.base import Backstop, RowStore
 from jupyter_durable.store.chain import Seals
@@ -273,10 +273,10 @@ class SqliteStore(RowStore):
                 raise translate(error, self.path) from error
             return self._seen
 
-    def create_run(self, run: RunRecord, owner: Owner, ttl: float) -> Lease:
+    def create_run(self, run: RunRecord, owner: Owner, ttl: float, first: Sequence[Draft] = ()) -> Lease:
         """See `JournalStore`."""
         self._grow_log()
-        return super().create_run(run, owner, ttl)
+        return super().create_run(run, owner, ttl, first)
 
     def acquire(self, run_id: str, owner: Owner, ttl: float) -> Lease:
         """See `JournalStore`."""

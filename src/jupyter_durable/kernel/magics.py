@@ -1,0 +1,367 @@
+"""`%durable`: look at runs, and act on them.
+
+Three verbs execute a run's own code: `resume`, `goto` and `fork`. Alone in a cell they become that
+code before IPython sees it (`as_cell`), so it runs as the cell it is: top-level `await`, interrupts,
+outputs and `Out[n]` work as ever. Calling the code from inside a line magic could do none of that
+(the kernel's loop is busy with the magic's own cell), and code scheduled for later has no cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from IPython.core.error import UsageError
+
+from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.journal.policy import ago
+from jupyter_durable.kernel import display
+from jupyter_durable.kernel.choosing import lookup, of_notebook, short
+from jupyter_durable.kernel.host import FORK, GOTO, RESUME, KernelHost
+from jupyter_durable.kernel.launching import stored_cell
+from jupyter_durable.model import FINAL, RunInfo, RunRecord, StepCounts, StepInfo
+from jupyter_durable.store.place import VARIABLE, resolve
+
+if TYPE_CHECKING:
+    from jupyter_durable.session import Store
+
+_MOST = 30  # runs in a list
+_CODE_VERBS = {"resume": RESUME, "goto": GOTO, "fork": FORK}
+
+
+def run_line(host: KernelHost, line: str) -> None:
+    """Execute a `%durable` line. Raises `UsageError` for a wrong one; errors of ours show no traceback."""
+    verb, _, rest = line.strip().partition(" ")
+    action = _VERBS.get(verb)
+    if action is None:
+        _wrong(f"no such verb: {verb}", "one of " + ", ".join(v for v in _VERBS if v))
+    try:
+        action(host, rest.strip())
+    except DurableError as error:
+        lines = display.error_lines(error, host.shell.user_ns)
+        error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+        raise
+
+
+def _wrong(message: str, hint: str) -> NoReturn:
+    raise UsageError(f"%durable: {message}\n  hint: {hint}")
+
+
+def _words(rest: str, usage: str, *, least: int, most: int) -> list[str]:
+    try:
+        words = shlex.split(rest)
+    except ValueError as error:
+        _wrong(f"{error} in: {rest}", f"%durable {usage}")
+    if not least <= len(words) <= most:
+        _wrong("something is missing" if len(words) < least else "too many words", f"%durable {usage}")
+    return words
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def _status(host: KernelHost, rest: str) -> None:
+    store = host.store()
+    here = [store.run(run_id) for run_id in host.running]
+    before = f"store {store.url}"
+    before += f"; running here: {', '.join(run.name for run in here)}" if here else ""
+    after = "verbs: " + " · ".join(verb for verb in _VERBS if verb) + "; %durable? explains them"
+    host.publish(_run_table(host, store, _newest(store, 5), before, after))
+
+
+def _list(host: KernelHost, rest: str) -> None:
+    _words(rest, "list", least=0, most=0)
+    store = host.store()
+    runs = _newest(store, _MOST + 1)
+    after = f"and older ones: jupyter durable ls --store {store.url}" if len(runs) > _MOST else ""
+    host.publish(_run_table(host, store, runs[:_MOST], "" if runs else f"no runs in {store.url}", after))
+
+
+def _newest(store: Store, limit: int) -> list[RunInfo]:
+    return [store.run(record.id) for record in store.journal.runs(limit=limit)]
+
+
+def _run_table(
+    host: KernelHost, store: Store, runs: Sequence[RunInfo], before: str, after: str
+) -> display.Bundle:
+    now = _now()
+    rows = [
+        (
+            short(run.id),
+            run.name,
+            run.status,
+            _counted(run.steps),
+            ago(now - run.updated_at),
+            Path(run.notebook).name if run.notebook else "",
+        )
+        for run in runs
+    ]
+    head = ("RUN", "NAME", "STATUS", "STEPS", "UPDATED", "NOTEBOOK")
+    return display.table(head, rows, before=before, after=after)
+
+
+def _now() -> float:
+    from jupyter_durable.clock import SystemClock
+
+    return SystemClock().now()
+
+
+def _counted(steps: StepCounts) -> str:
+    total = steps.completed + steps.running + steps.waiting + steps.in_doubt + steps.failed
+    return f"{steps.completed}/{total}" + (f", {steps.in_doubt} in doubt" if steps.in_doubt else "")
+
+
+def _show(host: KernelHost, rest: str) -> None:
+    words = _words(rest, "show RUN [STEP]", least=1, most=2)
+    store = host.store()
+    record = _run(host, words[0])
+    steps = store.steps(record.id)
+    if len(words) == 2:
+        step = _step(steps, words[1], record)
+        host.publish(display.table(("", step.name), _facts(step)))
+        return
+    info = store.run(record.id)
+    before = f"{info.name} {short(info.id)}: {info.status} {ago(_now() - info.updated_at)}"
+    before += f"; resuming it: {store.plan(info.id)}" if info.status not in FINAL else ""
+    rows = [
+        (s.id, s.scope, s.status + (" (history)" if s.history else ""), _took(s), s.arguments, _end(s))
+        for s in steps
+    ]
+    doubts = [s for s in steps if s.status == "in_doubt" and s.effect == "unsafe" and not s.history]
+    after = "\n".join(
+        f"did step {s.id} {s.name} happen?  %durable retry|supply|fail {short(info.id)} {s.id}"
+        for s in doubts
+    )
+    host.publish(
+        display.table(("STEP", "SCOPE", "STATUS", "TIME", "CALL", "RESULT"), rows, before=before, after=after)
+    )
+
+
+def _facts(step: StepInfo) -> list[tuple[str, str]]:
+    facts = {
+        "step": step.id,
+        "kind": step.kind,
+        "status": step.status,
+        "scope": step.scope,
+        "effect": step.effect,
+        "attempts": str(step.attempts),
+        "replays": str(step.replays),
+        "took": _took(step),
+        "call": step.arguments,
+        "result": step.result,
+        "error": step.error,
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _took(step: StepInfo) -> str:
+    if step.ended_at is None:
+        return ""
+    seconds = step.ended_at - step.started_at
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _end(step: StepInfo) -> str:
+    return display.one_line(step.error or step.result or "", 60)
+
+
+def _plan(host: KernelHost, rest: str) -> None:
+    words = _words(rest, "plan [RUN]", least=0, most=1)
+    store = host.store()
+    if words:
+        record = _run(host, words[0])
+    else:
+        found = of_notebook(store.journal, None, host.place().notebook)
+        if not found:
+            raise RunNotFoundError(
+                "no run of this notebook yet", hint="%durable list shows those of the store"
+            )
+        record = found[0]
+    info = store.run(record.id)
+    if info.status in FINAL:
+        says = f"{info.status}; nothing is left to do"
+    else:
+        says = f"{info.status}; resuming it: {store.plan(info.id)}"
+    host.say(f"{info.name} {short(info.id)}: {says}", "start")
+
+
+# -- deciding --------------------------------------------------------------------------------------
+
+
+def _cancel(host: KernelHost, rest: str) -> None:
+    record = _run(host, _words(rest, "cancel RUN", least=1, most=1)[0])
+    host.store().cancel(record.id, by=_person())
+    host.say(f"{record.name} {short(record.id)} is cancelled", "cancelled")
+
+
+def _retry(host: KernelHost, rest: str) -> None:
+    words = _words(rest, "retry RUN STEP", least=2, most=2)
+    record, step = _doubtful(host, *words)
+    host.store().retry(record.id, step.id, by=_person())
+    _decided(host, record, step, "will be made again")
+
+
+def _supply(host: KernelHost, rest: str) -> None:
+    words = rest.split(None, 2)  # the expression keeps its quotes and spaces
+    if len(words) < 3:
+        _wrong("something is missing", "%durable supply RUN STEP EXPR, where EXPR is a Python expression")
+    record, step = _doubtful(host, *words[:2])
+    value = host.shell.ev(words[2])
+    host.store().supply(record.id, step.id, value, by=_person())
+    _decided(host, record, step, "has its result")
+
+
+def _fail(host: KernelHost, rest: str) -> None:
+    words = rest.split(None, 2)
+    if len(words) < 3:
+        _wrong("something is missing", "%durable fail RUN STEP WHY")
+    record, step = _doubtful(host, *words[:2])
+    host.store().fail(record.id, step.id, words[2], by=_person())
+    _decided(host, record, step, "counts as failed")
+
+
+def _doubtful(host: KernelHost, run: str, step: str) -> tuple[RunRecord, StepInfo]:
+    record = _run(host, run)
+    return record, _step(host.store().steps(record.id), step, record)
+
+
+def _decided(host: KernelHost, record: RunRecord, step: StepInfo, says: str) -> None:
+    host.say(f"{record.name}: step {step.id} {step.name} {says} when the run goes on: run its cell again")
+
+
+def _person() -> str:
+    try:
+        return f"{getpass.getuser()} (notebook)"
+    except (OSError, KeyError):  # a container's user may have no name
+        return "notebook"
+
+
+def _store(host: KernelHost, rest: str) -> None:
+    words = _words(rest, "store [URL]", least=0, most=1)
+    if words:
+        if host.running:
+            _wrong("runs of this kernel are in the other store", "change it when their cells have ended")
+        path = resolve(words[0])
+        url = words[0] if path is None else str(path)
+        host.store(url)  # raises before anything is changed
+        # For `durable.open_store()`, `durable.run` and child processes too.
+        os.environ[VARIABLE] = url
+    host.say(f"store {host.store().url}")
+
+
+# -- executing -------------------------------------------------------------------------------------
+
+
+def _as_header(host: KernelHost, verb: str, rest: str) -> tuple[str, str]:
+    """The first line and the rest of the cell that does what the verb says. Raises for a wrong one."""
+    journal = host.store().journal
+    if verb == "resume":
+        record = _run(host, _words(rest, "resume RUN", least=1, most=1)[0])
+        what = record.id
+    elif verb == "goto":
+        words = _words(rest, "goto RUN STEP", least=2, most=2)
+        record = _run(host, words[0])
+        what = f"{record.id} {_step(host.store().steps(record.id), words[1], record).id}"
+    else:
+        words = _words(rest, "fork RUN [--at STEP]", least=1, most=3)
+        if len(words) == 2 or (len(words) == 3 and words[1] != "--at"):
+            _wrong(f"what is {words[1]}?", "%durable fork RUN [--at STEP]")
+        record = _run(host, words[0])
+        what = record.id
+        if len(words) == 3:
+            what += f" {_step(host.store().steps(record.id), words[2], record).id}"
+    from jupyter_durable.session import Session
+
+    source = stored_cell(Session(journal), record)[1]
+    return f"%%durable {_CODE_VERBS[verb]} {what}\n", source
+
+
+def as_cell(host: KernelHost, lines: list[str]) -> list[str]:
+    """A cell that consists of `%durable resume|goto|fork ...` becomes the durable cell it asks for.
+
+    Anything else is returned as it is; so is a line that is wrong, which then says so when it is executed.
+    """
+    code = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if len(code) != 1 or not code[0].startswith("%durable ") or _is_off():
+        return lines
+    verb, _, rest = code[0].removeprefix("%durable").strip().partition(" ")
+    if verb not in _CODE_VERBS:
+        return lines
+    try:
+        header, source = _as_header(host, verb, rest)
+    except (DurableError, UsageError):
+        return lines
+    return [header, *source.splitlines(keepends=True)]
+
+
+def _is_off() -> bool:
+    return os.environ.get("JUPYTER_DURABLE", "").lower() == "off"
+
+
+def _code_verb(verb: str) -> Callable[[KernelHost, str], None]:
+    def refuse(host: KernelHost, rest: str) -> None:
+        _as_header(host, verb, rest)  # what is wrong with it, if anything
+        if _is_off():
+            _wrong("JUPYTER_DURABLE=off: durable cells are ordinary cells", "unset it and restart the kernel")
+        _wrong(
+            f"{verb} executes the run's own code, as a cell",
+            f"put `%durable {verb} {rest}` alone into a cell",
+        )
+
+    return refuse
+
+
+# -- names on the line -----------------------------------------------------------------------------
+
+
+def _run(host: KernelHost, text: str) -> RunRecord:
+    return lookup(host.store().journal, text, host.place().notebook)
+
+
+def _step(steps: Sequence[StepInfo], text: str, record: RunRecord) -> StepInfo:
+    """The step of that id, else the last of that name that still counts."""
+    found = [s for s in steps if s.id == text] or [s for s in steps if s.name == text and not s.history]
+    if not found:
+        raise RunNotFoundError(
+            f"run {record.name!r} has no step {text!r}",
+            hint=f"%durable show {short(record.id)} lists its steps",
+        )
+    return found[-1]
+
+
+def complete(host: KernelHost, line: str) -> list[str]:
+    """What Tab offers in a `%durable` line: verbs, runs, steps."""
+    words = line.split()
+    at = len(words) - (0 if line.endswith(" ") else 1)  # the word being typed; 0 is %durable
+    if at <= 1:
+        return [verb for verb in _VERBS if verb]
+    with contextlib.suppress(Exception):  # completion never fails
+        if at == 2 and words[1] in _TAKE_RUN:
+            runs = host.store().journal.runs(limit=_MOST)
+            return [*dict.fromkeys(run.name for run in runs), *(short(run.id) for run in runs)]
+        if words[1] == "fork" and at == 3:
+            return ["--at"]
+        if (at == 3 and words[1] in _TAKE_STEP) or (at == 4 and words[1:4:2] == ["fork", "--at"]):
+            return [step.id for step in host.store().steps(_run(host, words[2]).id)]
+    return []
+
+
+_VERBS: dict[str, Callable[[KernelHost, str], None]] = {
+    "": _status,
+    "list": _list,
+    "show": _show,
+    "plan": _plan,
+    **{verb: _code_verb(verb) for verb in _CODE_VERBS},
+    "cancel": _cancel,
+    "retry": _retry,
+    "supply": _supply,
+    "fail": _fail,
+    "store": _store,
+}
+_TAKE_RUN = {"show", "plan", "resume", "goto", "fork", "cancel", "retry", "supply", "fail"}
+_TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}
