@@ -19,7 +19,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from jupyter_durable.clock import Clock
 from jupyter_durable.errors import DivergenceError
@@ -183,7 +183,7 @@ def prove(
     return proof
 
 
-_Result = tuple[str, Any]
+_Result = tuple[Literal["returned", "raised"], Any]
 
 
 def _undisturbed(fn: Callable[[], Any], store: Callable[[], JournalStore]) -> tuple[_Result, Counter[str]]:
@@ -197,7 +197,7 @@ def _undisturbed(fn: Callable[[], Any], store: Callable[[], JournalStore]) -> tu
     before = arm(count)
     try:
         session = Session(store())
-        return _execute(session, session.new("proof"), fn), points
+        return execute(session, session.new("proof"), fn), points
     finally:
         arm(before)
 
@@ -224,15 +224,15 @@ def _disturbed(
             try:
                 run = _open(session, run_id, options)
                 run_id = run.id
-                return _execute(session, run, fn)
+                return execute(session, run, fn)
             except Crash:
                 proof.crashes += 1
         runs = store.runs(name="proof")
         run_id = runs[0].id if runs else None
         if runs and runs[0].status == "completed":
             # It crashed after its end: what a caller would see is the replay.
-            return _execute(session, session.replay(runs[0]), fn)
-    return _execute(session, _open(session, run_id, options), fn)
+            return execute(session, session.replay(runs[0]), fn)
+    return execute(session, _open(session, run_id, options), fn)
 
 
 def _open(session: Session, run_id: str | None, options: Options) -> LiveRun:
@@ -241,7 +241,15 @@ def _open(session: Session, run_id: str | None, options: Options) -> LiveRun:
     return session.resume(session.store.run(run_id), options=options)
 
 
-def _execute(session: Session, run: LiveRun, fn: Callable[[], Any]) -> _Result:
+def execute(session: Session, run: LiveRun, fn: Callable[[], Any]) -> tuple[Literal["returned", "raised"], Any]:
+    """Execute `fn()`, sync or async, as `run`; how it ended.
+
+    Raises `Crash` (or `LeaseLost`) if that ended the run, and `DivergenceError`.
+
+    >>> session = Session(MemoryStore())
+    >>> execute(session, session.new("demo"), lambda: 42)
+    ('returned', 42)
+    """
     activation = Activation(run)
     is_async = inspect.iscoroutinefunction(fn)
 

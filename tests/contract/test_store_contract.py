@@ -78,6 +78,25 @@ def test_a_run_is_read_as_it_was_written(store: JournalStore, clock: HandClock) 
     assert (back.owner, back.generation, back.expires_at) == (ELSEWHERE, 1, clock.now() + 30)
 
 
+def test_a_run_may_begin_with_entries(store: JournalStore) -> None:
+    """The drafts given to `create_run` are its first entries, chunks included, or there is no run at all."""
+    part = chunk(b"snapshot " * 100)
+    first = [Draft("opened", 0, 0, {"code": "x"}, Payload("json", b"", (part.digest,), (part,))), start(0)]
+    lease = store.create_run(record("1"), ELSEWHERE, 30.0, first)
+    (last,) = store.append(lease, [start(1)], durable=True)
+    entries = list(store.entries("1"))
+    assert [(entry.seq, entry.type) for entry in entries] == [(1, "opened"), (2, "start"), (3, "start")]
+    assert entries[-1] == last
+    assert store.chunk(part.digest) == part
+    fork = record("2", forked_from="1", base_seq=2, base_hash=entries[1].hash)
+    store.create_run(fork, ELSEWHERE, 30.0, [start(7)])
+    assert [entry.pos for entry in store.entries("2")] == [0, 0, 7]
+    with pytest.raises(TypeError):
+        store.create_run(record("3"), ELSEWHERE, 30.0, [Draft("opened", 0, 0, {"no": object()})])
+    assert [run.id for run in store.runs()] == ["2", "1"]
+    assert store.verify() == []
+
+
 def test_an_id_is_used_once(store: JournalStore) -> None:
     """A second run of the same id is refused, and the first is untouched."""
     store.create_run(record("aa-1", name="first"), ELSEWHERE, 30.0)

@@ -174,7 +174,7 @@ def count_syncs(path: str, log: str) -> None:
     """Appends of both kinds, each between two lines."""
     store = SqliteStore(path, key=KEY, wal_bytes=int(log))
     lease = store.create_run(RunRecord("1", "r", "running", 1.0, 1.0), this_owner(), 600.0)
-    for number in range(150):
+    for number in range(80):
         say("volatile")
         store.append(lease, [step(number, 300)], durable=False)
         say("durable")

@@ -73,3 +73,9 @@ def said(reply: Reply) -> str:
 def until(kernel: Kernel, reply: Reply, condition: Callable[[], bool], timeout: float = 30) -> None:
     """Wait for something that the running cell does outside; fails if the cell ends before."""
     kernel._pump(condition, reply, timeout)
+
+
+def moved_to(kernel: Kernel, folder: Path) -> Kernel:
+    """A kernel that other tests used, in another folder and with a store of its own."""
+    kernel.check(f"%cd -q {folder}\n%durable store {folder / 'journal.db'}")
+    return kernel

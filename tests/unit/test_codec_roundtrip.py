@@ -318,6 +318,19 @@ def test_object_shared_by_two_pickled_parts_stays_one_object() -> None:
     assert one.state is two.state
 
 
+@pytest.mark.parametrize("first", ["typed", "pickled"])
+def test_object_shared_by_a_typed_and_a_pickled_part_stays_one_object(first: str) -> None:
+    """Whichever of the two comes first."""
+    shared = [1]
+    bag = Tags({1})
+    bag.state = shared  # type: ignore[attr-defined]
+    value = {"list": shared, "bag": bag} if first == "typed" else {"bag": bag, "list": shared}
+
+    back = Box().trip(value)
+
+    assert back["bag"].state is back["list"]
+
+
 def test_cycle_comes_back_as_a_cycle() -> None:
     """A value that contains itself is stored, by pickle."""
     value: list[Any] = [1]

@@ -82,6 +82,31 @@ class Codec:
 
             return self._encode(Omitted(type(value).__name__), bind, has_chunk, "", lossy=True)
 
+    def encode_call(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        text: str | None,
+        *,
+        bind: str,
+        has_chunk: Callable[[bytes], bool],
+    ) -> Payload:
+        """The same for the arguments of a call: decodes to `args` and `kwargs`, in a list or a tuple.
+
+        `text` is their JSON as `Canonical.identify` gives it, so that a small call is not written twice.
+        """
+        if text is not None and len(text) <= _SMALL:
+            if (
+                len(kwargs) > 1 or "{" in text[:-3]
+            ):  # its keys are sorted: people want them as they were written
+                return _fast([list(args), kwargs]) or self.encode_lossy(
+                    (args, kwargs), bind=bind, has_chunk=has_chunk
+                )
+            body = text.encode("utf-8", "surrogatepass")
+            if len(body) <= _SMALL:
+                return Payload("json1", body)
+        return self.encode_lossy((args, kwargs), bind=bind, has_chunk=has_chunk)
+
     def decode(self, payload: Payload, *, bind: str, load: Callable[[bytes], Chunk]) -> Any:
         """The value. `load` gives the chunk of a digest.
 

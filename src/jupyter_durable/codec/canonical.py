@@ -86,6 +86,23 @@ class Canonical:
         named = [f"{dumps(name)}:{walk.at(name, kwargs[name])}" for name in sorted(kwargs)]
         return Digest(self._hash(f"[[{','.join(positional)}],{{{','.join(named)}}}]"), tuple(walk.omitted))
 
+    def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str | None, bool]:
+        """`digest_call` in hex; the call's JSON text if it is JSON; whether no argument can ever change.
+
+        >>> Canonical(b"k" * 32).identify((1, "a"), {})[1:]
+        ('[[1,"a"],{}]', True)
+        """
+        fixed = ATOMS.issuperset(map(type, args)) and (
+            not kwargs or ATOMS.issuperset(map(type, kwargs.values()))
+        )
+        try:
+            if fixed or plain([list(args), kwargs]) is not None:
+                text = dumps_sorted((args, kwargs))
+                return self._hash(text).hex(), text, fixed
+        except (ValueError, RecursionError):
+            pass
+        return self.digest_call(args, kwargs).value.hex(), None, fixed
+
     def _hash(self, text: str) -> bytes:
         state = self._state.copy()
         state.update(text.encode("utf-8", "surrogatepass"))

@@ -14,6 +14,7 @@ from typing import Any
 
 from jupyter_durable.codec.names import Namespace, name_of, named
 from jupyter_durable.codec.objects import same
+from jupyter_durable.codec.plain import ATOMS, short
 
 _SHARED = (
     str,
@@ -87,3 +88,26 @@ def load(data: bytes, buffers: list[Any], namespace: Namespace, unseal: Callable
             return named(name, namespace) if kind == "name" else unseal(name)
 
     return Unpickler(io.BytesIO(data), buffers=buffers).load()
+
+
+def blame(value: Any, depth: int = 0) -> tuple[Any, list[str]]:
+    """The innermost attribute or item that pickle refuses, and the way to it."""
+    import cloudpickle
+
+    if depth < 6:
+        inside: list[tuple[str, Any]]
+        if isinstance(value, dict):
+            inside = [(f"[{short(key)}]", item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            inside = [(f"[{n}]", item) for n, item in enumerate(value)]
+        else:
+            inside = [(f".{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
+        for step, item in inside[:1000]:
+            if type(item) in ATOMS:
+                continue
+            try:
+                cloudpickle.dumps(item)
+            except Exception:  # noqa: BLE001 - the question is only whether it does
+                blamed, path = blame(item, depth + 1)
+                return blamed, [step, *path]
+    return value, []

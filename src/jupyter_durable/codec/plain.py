@@ -91,3 +91,12 @@ def loads(body: bytes) -> Any:
         return _scan(text, 0)[0]
     except StopIteration:
         raise ValueError("not JSON") from None
+
+
+def short(value: Any, limit: int = 40) -> str:
+    """`value` in a few words, for the path and text of an error. Never raises."""
+    try:
+        text = " ".join((str(value) if isinstance(value, BaseException) else repr(value)).split())
+    except Exception:  # noqa: BLE001 - a repr may raise anything
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, overload
 from jupyter_durable.codec import pickling
 from jupyter_durable.codec.kinds import BIG_INT, Kind, Lenient, Plain, Raw, kind_of
 from jupyter_durable.codec.names import name_of
-from jupyter_durable.codec.plain import ATOMS, dumps, plain
+from jupyter_durable.codec.plain import ATOMS, dumps, plain, short
 from jupyter_durable.codec.spine import KB, MB, Pieces, Ref, cuts, link, render, size
 from jupyter_durable.errors import EncodingError
 from jupyter_durable.model import Chunk
@@ -299,7 +299,7 @@ class Writer:
                 pieces += [f"{',' if pieces else '{'}{dumps(key)}:", self._at(f"[{key!r}]", item)]
             return _join([*pieces, "}"]) if pieces else "{}"
         for key, item in value.items():
-            pieces += [self._at(f" key {_short(key)}", key), self._at(f"[{_short(key)}]", item)]
+            pieces += [self._at(f" key {short(key)}", key), self._at(f"[{short(key)}]", item)]
         return _join(['{"$":"map","v":', self._items("list", pieces), "}"])
 
     def _list(self, value: list[Any]) -> Pieces:
@@ -393,9 +393,9 @@ class Writer:
                 value, self._codec.namespace, lambda item: self._codec.seal_if_secret(item, self._bind)
             )
         except Exception as error:
-            blamed, path = _blame(value)
+            blamed, path = pickling.blame(value)
             failure = Unstorable(
-                f"a <{type(blamed).__name__}> cannot be stored ({_short(error, 120)})",
+                f"a <{type(blamed).__name__}> cannot be stored ({short(error, 120)})",
                 "return plain data (text, numbers, a dataclass) instead of the live object, "
                 "or make the object inside the tool",
             )
@@ -462,37 +462,6 @@ def _bracket(items: list[Pieces]) -> Pieces:
     for item in items:
         parts += ["," if parts else "[", item]
     return _join([*parts, "]"])
-
-
-def _short(value: Any, limit: int = 40) -> str:
-    try:
-        text = " ".join((str(value) if isinstance(value, BaseException) else repr(value)).split())
-    except Exception:  # noqa: BLE001 - a repr may raise anything
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _blame(value: Any, depth: int = 0) -> tuple[Any, list[str]]:
-    """The innermost attribute or item that pickle refuses, and the way to it."""
-    import cloudpickle
-
-    if depth < 6:
-        inside: list[tuple[str, Any]]
-        if isinstance(value, dict):
-            inside = [(f"[{_short(key)}]", item) for key, item in value.items()]
-        elif isinstance(value, list | tuple):
-            inside = [(f"[{n}]", item) for n, item in enumerate(value)]
-        else:
-            inside = [(f".{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
-        for step, item in inside[:1000]:
-            if type(item) in ATOMS:
-                continue
-            try:
-                cloudpickle.dumps(item)
-            except Exception:  # noqa: BLE001 - the question is only whether it does
-                blamed, path = _blame(item, depth + 1)
-                return blamed, [step, *path]
-    return value, []
 
 
 def fail(error: Unstorable, what: str) -> EncodingError:

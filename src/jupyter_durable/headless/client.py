@@ -224,7 +224,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
             name = signal.Signals(-int(await self.km.provisioner.poll())).name
         except Exception:  # noqa: BLE001 - it ended by itself, or on another machine: nothing to add
             return ""
-        return f" ({name}: out of memory?)" if name == "SIGKILL" else f" ({name})"
+        return f" ({name})"
 
     def _last_words(self) -> str:
         """What the kernel wrote to its own stderr before it took that over: why it did not start."""

@@ -97,13 +97,27 @@ def run_job(
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
 
-    def write(status: JobStatus = "running") -> None:
+    unsaved: str | None = None
+
+    def write(status: JobStatus) -> None:
         nb.metadata[METADATA] = job.metadata(status)
         save.write(nb, job.output)
 
+    def keep(status: JobStatus = "running") -> None:
+        # The journal is what matters: a full disk here must not end a job that may still finish.
+        nonlocal unsaved
+        before = unsaved
+        try:
+            write(status)
+            unsaved = None
+        except DurableError as error:
+            unsaved = str(error)
+            if before is None:
+                tell(f"warning: {unsaved}")
+
     from jupyter_durable.headless.client import JobClient
 
-    write()
+    write("running")
     if job.resumed:
         wait_for_orphans(job, clock=clock)
     client = JobClient(
@@ -111,15 +125,18 @@ def run_job(
         env=environment(job),
         max_restarts=max_restarts,
         progress=lambda: progress(job),
-        save=write,
+        save=keep,
         tell=tell,
         timeout=timeout,
         kernel_name=name,
         resources={"metadata": {"path": str(job.notebook.parent)}},
     )
     status = asyncio.run(_with_signals(client))
-    write(status)
-    remember_output(job)
+    keep(status)
+    with contextlib.suppress(DurableError):  # another way to find the runs; they are found without it
+        remember_output(job)
+    if unsaved is not None and status == "completed":
+        status = "failed"
     return JobReport(
         job_id=job.id,
         status=status,
@@ -133,7 +150,7 @@ def run_job(
         seconds=round(clock.monotonic() - started, 3),
         cell=None if status == "completed" else client.cell,
         where=None if status == "completed" else client.where,
-        error=client.why,
+        error=client.why or unsaved,
         runs=runs(job),
     )
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedScope, RecordedStep
 from jupyter_durable.journal.order import Order
@@ -43,15 +43,16 @@ class Call:
     refs: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+# Named tuples, because a frozen dataclass takes three times as long to make, and every call makes one.
+
+
+class Replay(NamedTuple):
     """Answer with the step's recorded outcome."""
 
     step: RecordedStep
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(NamedTuple):
     """Make the call, as attempt `attempt` of the step at `pos`.
 
     `first` drafts (a scope's declaration, a fork's cut) go before its start in the same commit.
@@ -68,8 +69,7 @@ class Execute:
     abandoned: tuple[RecordedStep, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(NamedTuple):
     """Answer a pure call from `step`, which a cut abandoned, and record it as a new step at `pos`."""
 
     step: RecordedStep
@@ -78,16 +78,14 @@ class Adopt:
     first: tuple[Draft, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Not yet. `siblings`: until equal siblings have found their place; `person`: `step` is in doubt."""
 
     reason: Literal["siblings", "person"]
     step: RecordedStep | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Diverged:
+class Diverged(NamedTuple):
     """The code and the journal disagree: `recorded` (None: nothing) against `call` (None: nothing)."""
 
     recorded: RecordedStep | None

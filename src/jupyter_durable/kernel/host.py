@@ -51,6 +51,31 @@ _QUIET = (RunParked, LeaseLost, RunCancelled, ReplayEnd)
 _MARKER_CALL = "get_ipython().__durable__("
 
 
+class Voice:
+    """Says lines below one cell, whichever thread they come from. Until `first` they are kept."""
+
+    def __init__(self, host: KernelHost) -> None:
+        self._host = host
+        # The cell's own context: a line is not recorded with the step it is about.
+        self._context = contextvars.copy_context()
+        self._kept: list[str] | None = []
+
+    def __call__(self, text: str) -> None:
+        """Say a line."""
+        if self._kept is not None:
+            self._kept.append(text)
+        else:
+            self._context.copy().run(self._host.say, text)
+
+    def first(self, text: str = "", kind: str = "notice") -> None:
+        """Say this, then all that was kept; from here on lines are said at once."""
+        if text:
+            self._host.say(text, kind)
+        kept, self._kept = self._kept or (), None
+        for line in kept:
+            self(line)
+
+
 class PlanOnly(BaseException):
     """`--plan`: the cell ends before its code."""
 
@@ -134,44 +159,47 @@ class KernelHost:
 
     def begin(self, header: str, cell: CellInfo) -> None:
         """See `bracket.Host`."""
-        with self._lock:
-            opened = self._open(header, cell)
-            self._cells[id(cell)] = opened
+        voice = Voice(self)
+        try:
+            with self._lock:
+                self._cells[id(cell)] = self._open(header, cell, voice)
+        finally:
+            voice.first()
 
-    def _open(self, header: str, cell: CellInfo) -> _Cell:
+    def _open(self, header: str, cell: CellInfo, voice: Voice) -> _Cell:
         verb, _, rest = header.partition(" ")
         if verb in (GOTO, FORK):
-            return self._goto(*rest.split(), cell=cell, fork=verb == FORK)
+            return self._goto(*rest.split(), cell=cell, voice=voice, fork=verb == FORK)
         place = self.place(cell.cell_id)
         source = cell.source
         given = CellArguments(resume=rest) if verb == RESUME else arguments.parse(header, self.shell)
         journal = self.store(given.store).journal
-        session = self._session(journal, place)
+        session = self._session(journal, place, voice)
         if verb == RESUME:
             source = stored_cell(session, journal.run(rest))[1]
-        launch = Launch(self, session, place, given, source)
+        launch = Launch(self, session, place, given, source, voice)
         decision = launch.decide()
         if given.plan:
             self.say(launch.plan(decision), "start")
             raise PlanOnly
-        return self._enter(launch.perform(decision), place, given.tools)
+        return self._enter(launch.perform(decision), place, voice, given.tools)
 
-    def _goto(self, run_id: str, step: str = "", *, cell: CellInfo, fork: bool) -> _Cell:
+    def _goto(self, run_id: str, step: str = "", *, cell: CellInfo, voice: Voice, fork: bool) -> _Cell:
         """Everything as it was when the run came to `step` (none: to its end); `fork`: and a cell to go on from there."""
         journal = self.store().journal
         place = self.place(cell.cell_id)
-        session = self._session(journal, place)
+        session = self._session(journal, place, voice)
         record = journal.run(run_id)
         snapshot, source, index = stored_cell(session, record)
         if step:
             session.place(index, step, record)  # a typo must not cost the namespace
-        rewind(self, snapshot, source, self.statements())
+        rewind(self.shell, snapshot, source, self.statements(), voice)
         run = session.replay(record, until=step or None)
         if not step:
             run.options.until = NOWHERE  # the journal's end is where to stop, and no divergence
         line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
         launched = Launched(run, session, snapshot, line, "resume", restored=True)
-        opened = self._enter(launched, place, (), goto=step or "its end")
+        opened = self._enter(launched, place, voice, (), goto=step or "its end")
         if fork:
             header = (
                 f"%%durable {shlex.quote(record.name)} --resume {short(record.id)} --rerun-from {step or END}"
@@ -179,17 +207,12 @@ class KernelHost:
             opened.next_input = f"{header}\n{source}"
         return opened
 
-    def _session(self, journal: Any, place: Place) -> Session:
-        context = contextvars.copy_context()
+    def _session(self, journal: Any, place: Place, voice: Voice) -> Session:
+        return Session(journal, output=self._recorder, label=place.label, on_notice=voice)
 
-        def notice(text: str) -> None:
-            # In the cell's own context: not recorded with the step it comes from, and shown below
-            # this cell also if it comes from another thread.
-            context.copy().run(self.say, text)
-
-        return Session(journal, output=self._recorder, label=place.label, on_notice=notice)
-
-    def _enter(self, launched: Launched, place: Place, patterns: Sequence[str], *, goto: str = "") -> _Cell:
+    def _enter(
+        self, launched: Launched, place: Place, voice: Voice, patterns: Sequence[str], *, goto: str = ""
+    ) -> _Cell:
         run = launched.run
         opened = _Cell(launched, Activation(run), place, goto)
         try:
@@ -198,7 +221,7 @@ class KernelHost:
             run.user_code = lambda names: names is self.shell.user_ns
             if place.job_id is None:
                 # The notebook of a job that was cut off must not differ from that of one that was not.
-                self.say(launched.line, launched.kind)
+                voice.first(launched.line, launched.kind)
             self._recorder.attach()
             opened.activation.enter()
         except BaseException as error:

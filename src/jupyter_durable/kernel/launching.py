@@ -24,6 +24,7 @@ from jupyter_durable.kernel.arguments import CellArguments
 from jupyter_durable.kernel.cells import CodeIdentity, changed, identify
 from jupyter_durable.kernel.choosing import Found, short
 from jupyter_durable.kernel.display import fork_outlook
+from jupyter_durable.kernel.names import needs, parse
 from jupyter_durable.kernel.namespace import (
     Restored,
     Snapshot,
@@ -35,7 +36,6 @@ from jupyter_durable.kernel.namespace import (
     restore,
     shell_executor,
 )
-from jupyter_durable.kernel.names import needs, parse
 from jupyter_durable.kernel.where import Place
 from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.run import LiveRun, Options
@@ -88,7 +88,13 @@ class Launch:
     """One durable cell on its way to its run. `source` is the cell without its first line."""
 
     def __init__(
-        self, host: KernelHost, session: Session, place: Place, given: CellArguments, source: str
+        self,
+        host: KernelHost,
+        session: Session,
+        place: Place,
+        given: CellArguments,
+        source: str,
+        say: Callable[[str], None],
     ) -> None:
         self.host = host
         self.session = session
@@ -96,6 +102,7 @@ class Launch:
         self.place = place
         self.given = given
         self.source = source
+        self.say = say
         self.ns: dict[str, Any] = host.shell.user_ns
         self.log: StatementLog = host.statements()
         self._digest = digester(self.journal)
@@ -297,35 +304,41 @@ class Launch:
 
     def restore(self, snapshot: Snapshot, overwrite: Collection[str]) -> Restored:
         """Bring names back, and say what is not obvious about it."""
-        return restore_names(self.host, snapshot, overwrite, self.log)
+        return restore_names(self.host.shell, snapshot, overwrite, self.log, self.say)
 
 
 def restore_names(
-    host: KernelHost, snapshot: Snapshot, overwrite: Collection[str], log: StatementLog, *, tell: bool = True
+    shell: Any,
+    snapshot: Snapshot,
+    overwrite: Collection[str],
+    log: StatementLog,
+    say: Callable[[str], None],
+    *,
+    tell: bool = True,
 ) -> Restored:
     """Bring the snapshot's missing names back, and those in `overwrite`; say what is not obvious about it.
 
     `tell`: also which names were overwritten.
     """
-    shell = host.shell
     done = restore(snapshot, shell.user_ns, shell_exec=shell_executor(shell), overwrite=overwrite, log=log)
     reset = [name for name in done.names if name in set(overwrite)]
     if reset and tell:
-        host.say(f"as they were when the run began: {', '.join(reset)}")
+        say(f"as they were when the run began: {', '.join(reset)}")
     for statement in done.re_executed:
-        host.say(f"made again: {statement}")
+        say(f"made again: {statement}")
     for name, why in done.missing.items():
-        host.say(f"not restored: {name}: {why}")
+        say(f"not restored: {name}: {why}")
     return done
 
 
-def rewind(host: KernelHost, snapshot: Snapshot, source: str, log: StatementLog) -> None:
+def rewind(
+    shell: Any, snapshot: Snapshot, source: str, log: StatementLog, say: Callable[[str], None]
+) -> None:
     """The namespace as it was before the cell: its names as captured, and without what it binds."""
-    ns = host.shell.user_ns
     with contextlib.suppress(SyntaxError):
-        for name in set(needs(parse(source, host.shell.transform_cell)).binds) - set(snapshot.names):
-            ns.pop(name, None)
-    restore_names(host, snapshot, snapshot.names, log, tell=False)
+        for name in set(needs(parse(source, shell.transform_cell)).binds) - set(snapshot.names):
+            shell.user_ns.pop(name, None)
+    restore_names(shell, snapshot, snapshot.names, log, say, tell=False)
 
 
 def digester(journal: Any) -> Callable[[Any], bytes]:

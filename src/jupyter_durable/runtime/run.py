@@ -293,7 +293,8 @@ class LiveRun:
         was = None
         if recorded is not None and recorded.args is not None:
             try:
-                was = self.decode(recorded.args, recorded.seq)
+                args, kwargs = self.decode(recorded.args, recorded.seq)
+                was = tuple(args), kwargs
             except Exception:  # noqa: BLE001 - the arguments only illustrate the error
                 was = None
         return explain(found, self.name, self.id, was, arguments)

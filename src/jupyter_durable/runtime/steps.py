@@ -47,7 +47,7 @@ class Spec:
 class _Step:
     """One call being answered. The shells drive it."""
 
-    __slots__ = ("args", "call", "decision", "failures", "inner", "kwargs", "left", "recording", "run", "scope", "spec", "started", "token", "watch")  # fmt: skip
+    __slots__ = ("args", "call", "decision", "failures", "fixed", "inner", "kwargs", "left", "recording", "run", "scope", "spec", "started", "text", "token", "watch")  # fmt: skip
 
     def __init__(self, scope: Scope, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.scope = scope
@@ -59,7 +59,7 @@ class _Step:
         if run.lost is not None:
             raise run.lost
         flag, refs = unwinding(run.id)
-        digest = run.canonical.digest_call(args, kwargs).value.hex()
+        digest, self.text, self.fixed = run.canonical.identify(args, kwargs)
         self.call = Call(spec.kind, spec.name, digest, spec.effect, flag, refs)
         self.decision: Execute
         self.failures = 0
@@ -109,13 +109,11 @@ class _Step:
             first = (*cut[1], *first)
         if abandoned:
             run.abandoned(abandoned)
-        if any(draft.type == "cut" for draft in first):
+        if first and any(draft.type == "cut" for draft in first):
             self.scope.forget_readings(cut=True)
         elif decision.step is not None and decision.step.reopened:
             self.scope.forget_readings(cut=False)
-        self.decision = Execute(
-            decision.scope, decision.pos, decision.attempt, decision.failures, first, decision.step
-        )
+        self.decision = decision if first is decision.first else decision._replace(first=first)
         self.failures = decision.failures
 
     def repeats(self, decision: Execute) -> bool:
@@ -220,7 +218,9 @@ class _Step:
         payload = (
             None
             if known
-            else run.codec.encode_lossy((self.args, self.kwargs), bind=run.id, has_chunk=run.store.has_chunk)
+            else run.codec.encode_call(
+                self.args, self.kwargs, self.text, bind=run.id, has_chunk=run.store.has_chunk
+            )
         )
         started = run.start_draft(self.call, decision, payload)
         return (*decision.first, *run.values_drafts(), started)
@@ -264,8 +264,10 @@ class _Step:
         return drafts
 
     def _mutation(self) -> tuple[Any, str]:
+        if self.fixed:
+            return None, ""
         run = self.run
-        digest = run.canonical.digest_call(self.args, self.kwargs).value.hex()
+        digest = run.canonical.identify(self.args, self.kwargs)[0]
         if digest == self.call.digest:
             return None, ""
         changed, unnamed = mutations.changes(self.args, self.kwargs)

@@ -154,9 +154,12 @@ class Session:
             drafts.insert(1, again)
         # In one transaction: a run that exists has its snapshot, whenever this process is killed.
         lease = self.store.create_run(record, self.owner, TTL, drafts)
+        before = len(index.abandoned)
         index.extend(self.store.entries(record.id, after=record.base_seq))
         kill_point("after-open")
-        return self._live(record, index, lease, options)
+        run = self._live(record, index, lease, options)
+        run.abandoned(index.abandoned[before:])
+        return run
 
     def _opened(self, record: RunRecord, snapshot: Any) -> Draft:
         payload = None

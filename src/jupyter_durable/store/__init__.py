@@ -1,9 +1,13 @@
 """Stores: where journals are kept.
 
-connect ── from a URL to a store
-rows ── the rows, and the little that a place of storage must provide ── memory, sqlite (tables, schema)
-base ── the rules every store keeps ── chain (hashes, MACs), leases (owners), integrity (verify)
-place, keyfile, locks, faults, packing ── directory and URL, key, file lock, SQLite's errors, compression
+connect   from a URL to a store
+base      the rules every store keeps, over rows that a place of storage provides
+├── rows ── the rows · chain ── hashes and MACs · packing ── compression · drafting ── drafts to rows
+└── lineage ── reading, verified · integrity ── `verify` · leases ── owners, dead or alive
+memory    the rows in this process
+sqlite    the rows in a file
+├── tables ── the SQL · schema ── migrations · log ── transactions and syncs
+└── place ── directory, file system · keyfile ── the key · locks ── the file lock · faults ── errors
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ from jupyter_durable.model import (
     RunStatus,
 )
 from jupyter_durable.store import integrity, leases, lineage
-from jupyter_durable.store.chain import Seals, seal_head
-from jupyter_durable.store.packing import BODY_FLOOR, CHUNK_FLOOR, pack, unpack
+from jupyter_durable.store.chain import Seals
+from jupyter_durable.store.drafting import Live, pack_payload, prepare
+from jupyter_durable.store.packing import CHUNK_FLOOR, pack, unpack
 from jupyter_durable.store.rows import (
     DIGEST,
     ChunkRow,
@@ -48,42 +49,6 @@ from jupyter_durable.store.rows import (
     to_lease,
     to_record,
 )
-
-
-class _Live:
-    """What an append needs to know about a run without reading it again."""
-
-    __slots__ = ("_seals", "_tenure", "chain", "head", "row")
-
-    def __init__(self, seals: Seals, row: RunRow, head: HeadRow) -> None:
-        self._seals = seals
-        self.row = row
-        self.chain = seals.chain(row)
-        self.lead(head)
-
-    def lead(self, head: HeadRow) -> None:
-        """Go on from a head whose lease may be another."""
-        # The head last: an interrupt in between leaves a head that the next write finds to be stale.
-        self._tenure = self._seals.tenure(self.row.id, head.generation, head.owner, head.expires_at)
-        self.head = head
-
-    def extend(
-        self, prepared: list[_Prepared], at: float, status: RunStatus | None
-    ) -> tuple[HeadRow, list[_Fields], list[Entry]]:
-        """The head, rows and entries after appending. Changes nothing."""
-        run, was, _, seq, before, generation, owner, expires_at, _ = self.head
-        link, last, high = self.chain.link, before if seq > self.row.base_seq else self.chain.start, run << 32
-        written: list[_Fields] = []
-        entries: list[Entry] = []
-        for (kind, scope, pos, data, _), meta, codec, packed, body, refs, payload in prepared:
-            seq += 1
-            before = last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
-            # Plain tuples: `EntryRow` would cost a call for each.
-            written.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
-            entries.append(Entry(seq, kind, scope, pos, at, as_dict(data), payload, last))
-        now = status or was
-        mac = seal_head(self._tenure, now, at, seq, before)
-        return HeadRow(run, now, at, seq, before, generation, owner, expires_at, mac), written, entries
 
 
 class Backstop:
@@ -107,7 +72,7 @@ class RowStore(ABC):
         self.key = key
         self._clock = clock
         self._seals = Seals(key)
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         self._make_guards()
 
     _backstop: Backstop
@@ -146,7 +111,7 @@ class RowStore(ABC):
     def create_run(self, run: RunRecord, owner: Owner, ttl: float, first: Sequence[Draft] = ()) -> Lease:
         """See `JournalStore`. Raises `StoreError` if there is a run of this id."""
         now = self._clock.now()
-        prepared = [_prepare(draft) for draft in first]
+        prepared = [prepare(draft) for draft in first]
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             if rows.find(run.id) is not None:
                 raise StoreError(f"there is a run {run.id} already", hint="resume it, or make a new id")
@@ -190,7 +155,7 @@ class RowStore(ABC):
             rows.add_run(row, head)
             registry = Registry(registry.made + 1, registry.kept + 1, b"")
             rows.put_registry(registry._replace(mac=self._seals.registry(registry)))
-            live = _Live(self._seals, row, head)
+            live = Live(self._seals, row, head)
             if prepared:
                 head, written, _ = live.extend(prepared, now, None)
                 rows.advance_head(live.head.mac, head)
@@ -289,7 +254,7 @@ class RowStore(ABC):
             )
             rows.swap_head(head.mac, taken)
             rows.commit()
-            self._live[row.id] = _Live(self._seals, row, taken)
+            self._live[row.id] = Live(self._seals, row, taken)
         self._flush()
         return to_lease(row, taken, owner)
 
@@ -325,7 +290,7 @@ class RowStore(ABC):
         `payload.chunks` may be any iterable: it is consumed once, chunk by chunk, inside the
         transaction. It may read this store, and must not write to it.
         """
-        prepared = [_prepare(draft) for draft in drafts]
+        prepared = [prepare(draft) for draft in drafts]
         with self._turn, self._backstop, self._writing(durable=durable) as rows:
             at = self._clock.now()
             live = self._live.get(lease.run_id)
@@ -405,7 +370,7 @@ class RowStore(ABC):
                     decided_by=item.by,
                     hint=f"the first decision stands; see it with `jupyter durable show {row.id}`",
                 )
-            codec, packed, body, refs = _pack_payload(payload)
+            codec, packed, body, refs = pack_payload(payload)
             if payload is not None and payload.chunks:
                 self._store_chunks(rows, payload)
             text = to_json(as_dict(value))
@@ -436,7 +401,8 @@ class RowStore(ABC):
     def verify(self, run_id: str | None = None) -> list[Problem]:
         """See `JournalStore`. Raises `RunNotFoundError` for a run that is not there.
 
-        Rolling the whole store back to an earlier copy cannot be noticed from inside it.
+        Putting back an earlier copy of the whole store, or of all that is kept of one run, cannot
+        be noticed from inside it.
         """
         try:
             with self._snapshot() as rows:
@@ -457,12 +423,12 @@ class RowStore(ABC):
             raise lineage.no_run(run_id)
         return self._checked(*found)
 
-    def _load(self, rows: Rows, lease: Lease) -> _Live:
+    def _load(self, rows: Rows, lease: Lease) -> Live:
         row, head = self._found(rows, lease.run_id)
         if head.generation != lease.generation or head.owner is None:
             self._live.pop(lease.run_id, None)
             raise leases.lost(row, head, lease.generation)
-        return _Live(self._seals, row, head)
+        return Live(self._seals, row, head)
 
     def _registry(self, rows: Rows) -> Registry:
         registry = rows.registry()
@@ -480,26 +446,3 @@ class RowStore(ABC):
         if not self._seals.is_inbox(row.id, found):
             raise lineage.broken(row.id, f"inbox row {found.n} does not verify")
         return to_item(row.id, found)
-
-
-_Fields = tuple[int, str, int, int, float, str, str | None, int, bytes | None, bytes | None, bytes]
-"""An `EntryRow`."""
-_Prepared = tuple[Draft, str, str | None, int, bytes | None, bytes | None, Payload | None]
-
-
-def _pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None, bytes | None]:
-    if payload is None:
-        return None, 0, None, None
-    packed, body = pack(payload.body, BODY_FLOOR)
-    refs = b"".join(payload.refs)
-    if len(refs) != DIGEST * len(payload.refs):
-        raise StoreError(f"the digests a payload refers to have {DIGEST} bytes each")
-    return payload.codec, packed, body, refs
-
-
-def _prepare(draft: Draft) -> _Prepared:
-    payload = draft.payload
-    codec, packed, body, refs = _pack_payload(payload)
-    if payload is not None and payload.chunks != ():
-        payload = Payload(payload.codec, payload.body, payload.refs)
-    return draft, to_json(as_dict(draft.meta)), codec, packed, body, refs, payload

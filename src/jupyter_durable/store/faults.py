@@ -7,6 +7,9 @@ from pathlib import Path
 
 from jupyter_durable.errors import DurableError, IntegrityError, StoreError
 
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What the sqlite3 module raises: the second where a damaged file's bytes get into SQLite's message."""
+
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _HINTS = {
     sqlite3.SQLITE_FULL: "make room on that disk and run the cell again: nothing of this write was kept, all before is safe",
@@ -29,7 +32,7 @@ def damaged(path: Path | str, what: str) -> IntegrityError:
     )
 
 
-def translate(error: sqlite3.Error, path: Path | str) -> DurableError:
+def translate(error: sqlite3.Error | UnicodeDecodeError, path: Path | str) -> DurableError:
     """The error to raise instead of SQLite's own.
 
     >>> type(translate(sqlite3.DatabaseError("file is not a database"), "x.db")).__name__
@@ -39,7 +42,11 @@ def translate(error: sqlite3.Error, path: Path | str) -> DurableError:
     primary = code & 0xFF if isinstance(code, int) else None
     text = str(error)
     # Columns that changed their type or encoding raise without a code.
-    if primary in _DAMAGE or text.startswith(("Could not decode", "no such", "file is not", "malformed")):
+    if (
+        isinstance(error, UnicodeDecodeError)
+        or primary in _DAMAGE
+        or text.startswith(("Could not decode", "no such", "file is not", "malformed"))
+    ):
         return damaged(path, text)
     hint = _HINTS.get(primary if primary is not None else -1, "open the store again and repeat the command")
     return StoreError(f"the store {path} failed: {text}", hint=hint.format(path=path))

@@ -9,7 +9,7 @@ from jupyter_durable.model import Problem
 from jupyter_durable.store.chain import Seals
 from jupyter_durable.store.lineage import no_run
 from jupyter_durable.store.packing import unpack
-from jupyter_durable.store.rows import ChunkRow, HeadRow, InboxRow, Rows, RunRow, Span, split
+from jupyter_durable.store.rows import ChunkRow, EntryRow, HeadRow, InboxRow, Rows, RunRow, Span, split
 
 _BATCH = 256
 
@@ -139,8 +139,11 @@ def _entries(
         if not batch:
             yield Problem(row.id, _named(at + 1, end), "missing: deleted or cut off")
             return
-        for one in batch:
+        for one in map(EntryRow._make, batch):
             seq = one.key & 0xFFFFFFFF
+            if seq <= at:  # a damaged tree may lead anywhere, and round in circles
+                yield Problem(row.id, f"entry {seq}", "is out of order")
+                return
             if seq != at + 1:
                 yield Problem(row.id, _named(at + 1, seq - 1), "missing: deleted")
             elif not chain.follows(before, one):

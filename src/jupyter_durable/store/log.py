@@ -18,7 +18,7 @@ import sqlite3
 from pathlib import Path
 
 from jupyter_durable.errors import StoreError
-from jupyter_durable.store.faults import translate
+from jupyter_durable.store.faults import FAULTS, translate
 from jupyter_durable.store.locks import FileLock
 from jupyter_durable.store.tables import Tables
 
@@ -76,7 +76,7 @@ class Writer(Tables):
         except BaseException as error:
             if lock is not None:
                 lock.release()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, FAULTS):
                 raise translate(error, self._path) from error
             raise
         return self
@@ -94,6 +94,7 @@ class Writer(Tables):
             # The error that led here says more, and the next `__enter__` tries again.
             if error is None:
                 raise
+        # Not all of `FAULTS`: whoever makes the chunks may fail to decode something of its own.
         if isinstance(error, sqlite3.Error):
             raise translate(error, self._path) from error
 

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
+from jupyter_durable.codec.plain import dumps
 from jupyter_durable.model import ForkKind, InboxItem, Lease, Owner, Payload, RunRecord, RunStatus
 from jupyter_durable.store.packing import unpack
 
 DIGEST = 16
 """Bytes of a hash, a MAC and a chunk's digest."""
 
-_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _ascii = json.JSONEncoder(separators=(",", ":")).encode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # without `decode`'s search for white space
 
@@ -138,8 +138,8 @@ class Rows(Protocol):
         """Matching runs, newest first."""
         ...
 
-    def entries(self, run: int, after: int, upto: int, limit: int) -> Sequence[EntryRow]:
-        """The first `limit` rows with `after < seq <= upto`."""
+    def entries(self, run: int, after: int, upto: int, limit: int) -> Sequence[tuple[Any, ...]]:
+        """The first `limit` rows with `after < seq <= upto`: the fields of an `EntryRow` each."""
         ...
 
     def entry_hash(self, run: int, seq: int) -> bytes | None:
@@ -233,7 +233,7 @@ class Transaction(Rows, Protocol):
 
 def to_json(value: Any) -> str:
     """Compact JSON. Text stays readable, unless it holds lone surrogates, which UTF-8 cannot."""
-    text = _compact(value)
+    text = dumps(value)
     if not text.isascii():
         try:
             text.encode()

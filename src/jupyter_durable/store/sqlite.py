@@ -24,7 +24,7 @@ from jupyter_durable.model import Draft, Lease, Owner, RunRecord
 from jupyter_durable.store import keyfile, place, schema
 from jupyter_durable.store.base import Backstop, RowStore
 from jupyter_durable.store.chain import Seals
-from jupyter_durable.store.faults import damaged, translate
+from jupyter_durable.store.faults import FAULTS, damaged, translate
 from jupyter_durable.store.locks import FileLock
 from jupyter_durable.store.log import PAGE, LogFile, Writer
 from jupyter_durable.store.rows import Registry, Rows, Transaction
@@ -81,7 +81,7 @@ class SqliteStore(RowStore):
                 found = self._prepare(key)
                 super().__init__(place.to_url(self.path), found, clock or SystemClock())
                 self._connect_all()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             self._abandon()
             raise translate(error, self.path) from error
         except BaseException:
@@ -254,7 +254,7 @@ class SqliteStore(RowStore):
                 connection.execute("PRAGMA query_only = ON")
                 connection.execute("BEGIN")
                 yield Tables(connection, self.path)
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 raise translate(error, self.path) from error
             finally:
                 connection.close()
@@ -269,7 +269,7 @@ class SqliteStore(RowStore):
                 # Without a log, readers meet the moment of a commit: the next look will tell.
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise translate(error, self.path) from error
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 raise translate(error, self.path) from error
             return self._seen
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jupyter_durable.store.faults import translate
+from jupyter_durable.store.faults import FAULTS, translate
 from jupyter_durable.store.rows import ChunkRow, EntryRow, HeadRow, InboxRow, Registry, RunRow, Span
 
 _RUN_COLUMNS = ", ".join(f"r.{name}" for name in RunRow._fields)
@@ -69,13 +69,13 @@ class Tables:
     def _do(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         try:
             return self._cursor.execute(sql, values)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise translate(error, self._path) from error
 
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._cursor.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise translate(error, self._path) from error
 
     # -- reading ---------------------------------------------------------------------------------
@@ -112,9 +112,8 @@ class Tables:
             for r in self._all(f"{_RUNS}{where} ORDER BY r.created_at DESC, r.run DESC LIMIT ?", values)
         ]
 
-    def entries(self, run: int, after: int, upto: int, limit: int) -> Sequence[EntryRow]:
-        rows = self._all(_ENTRIES, (run << 32 | after, run << 32 | upto, limit))
-        return [EntryRow(*row) for row in rows]
+    def entries(self, run: int, after: int, upto: int, limit: int) -> Sequence[tuple[Any, ...]]:
+        return self._all(_ENTRIES, (run << 32 | after, run << 32 | upto, limit))
 
     def entry_hash(self, run: int, seq: int) -> bytes | None:
         found = self._all("SELECT hash FROM entries WHERE key = ?", (run << 32 | seq,))
@@ -152,7 +151,7 @@ class Tables:
         try:
             for row in self._connection.execute(f"SELECT {_CHUNK_COLUMNS} FROM chunks"):  # noqa: S608
                 yield ChunkRow(*row)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise translate(error, self._path) from error
 
     def damage(self) -> list[str]:

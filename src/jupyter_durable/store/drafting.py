@@ -1,0 +1,70 @@
+"""From drafts to rows: what can be done before a transaction, and what a run's head is needed for."""
+
+from __future__ import annotations
+
+from jupyter_durable.errors import StoreError
+from jupyter_durable.model import Draft, Entry, Payload, RunStatus
+from jupyter_durable.store.chain import Seals, seal_head
+from jupyter_durable.store.packing import BODY_FLOOR, pack
+from jupyter_durable.store.rows import DIGEST, HeadRow, RunRow, as_dict, to_json
+
+Fields = tuple[int, str, int, int, float, str, str | None, int, bytes | None, bytes | None, bytes]
+"""An `EntryRow`."""
+Prepared = tuple[Draft, str, str | None, int, bytes | None, bytes | None, Payload | None]
+"""A draft, its `meta`, `codec`, `packed`, `body` and `refs`, and its payload without chunks."""
+
+
+class Live:
+    """What an append needs to know about a run without reading it again."""
+
+    __slots__ = ("_seals", "_tenure", "chain", "head", "row")
+
+    def __init__(self, seals: Seals, row: RunRow, head: HeadRow) -> None:
+        self._seals = seals
+        self.row = row
+        self.chain = seals.chain(row)
+        self.lead(head)
+
+    def lead(self, head: HeadRow) -> None:
+        """Go on from a head whose lease may be another."""
+        # The head last: an interrupt in between leaves a head that the next write finds to be stale.
+        self._tenure = self._seals.tenure(self.row.id, head.generation, head.owner, head.expires_at)
+        self.head = head
+
+    def extend(
+        self, prepared: list[Prepared], at: float, status: RunStatus | None
+    ) -> tuple[HeadRow, list[Fields], list[Entry]]:
+        """The head, rows and entries after appending. Changes nothing."""
+        run, was, _, seq, before, generation, owner, expires_at, _ = self.head
+        link, last, high = self.chain.link, before if seq > self.row.base_seq else self.chain.start, run << 32
+        written: list[Fields] = []
+        entries: list[Entry] = []
+        for (kind, scope, pos, data, _), meta, codec, packed, body, refs, payload in prepared:
+            seq += 1
+            before = last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
+            # Plain tuples: `EntryRow` would cost a call for each.
+            written.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
+            entries.append(Entry(seq, kind, scope, pos, at, dict(data), payload, last))
+        now = status or was
+        mac = seal_head(self._tenure, now, at, seq, before)
+        return HeadRow(run, now, at, seq, before, generation, owner, expires_at, mac), written, entries
+
+
+def pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None, bytes | None]:
+    """A payload as the columns `codec`, `packed`, `body` and `refs`. Its chunks are left out."""
+    if payload is None:
+        return None, 0, None, None
+    packed, body = pack(payload.body, BODY_FLOOR)
+    refs = b"".join(payload.refs)
+    if len(refs) != DIGEST * len(payload.refs):
+        raise StoreError(f"the digests a payload refers to have {DIGEST} bytes each")
+    return payload.codec, packed, body, refs
+
+
+def prepare(draft: Draft) -> Prepared:
+    """What of a draft does not depend on where it is appended. Raises `TypeError` for meta that is not JSON."""
+    payload = draft.payload
+    codec, packed, body, refs = pack_payload(payload)
+    if payload is not None and payload.chunks != ():
+        payload = Payload(payload.codec, payload.body, payload.refs)
+    return draft, to_json(as_dict(draft.meta)), codec, packed, body, refs, payload

@@ -1,0 +1,220 @@
+"""Whatever an agent is made of, however its calls are timed, whenever it crashes: it goes on as if it had not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, note, settings
+from hypothesis import strategies as st
+from workloads import (
+    ASYNC_KINDS,
+    THREAD_KINDS,
+    Call,
+    Grow,
+    Items,
+    Life,
+    Nested,
+    Node,
+    Par,
+    Race,
+    Seq,
+    Sleep,
+    Timeout,
+    Try,
+    Workers,
+    World,
+    agent,
+)
+
+from jupyter_durable.errors import DivergenceError
+from jupyter_durable.journal.keys import idempotency_key
+from jupyter_durable.runtime.kill_points import KILL_POINTS
+from jupyter_durable.session import Session
+from jupyter_durable.testing import Crash, MemoryStore, crash_at, execute
+
+# -- shapes ----------------------------------------------------------------------------------------
+
+calls = st.builds(
+    Call, arg=st.sampled_from((0, 0, 1, None)), fails=st.sampled_from((False,) * 5 + (True,)), blocking=st.booleans()
+)
+sleeps = st.builds(Sleep, ms=st.sampled_from((0, 1, 3)))
+
+
+def several(nodes: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(nodes, min_size=1, max_size=3).map(tuple)
+
+
+def compound_blocking(nodes: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.builds(Seq, several(nodes)),
+        st.builds(Par, st.sampled_from(("pool", "thread")), several(nodes)),
+        st.builds(Try, nodes, nodes, st.booleans()),
+        st.builds(Nested, nodes, st.just(True)),
+    )
+
+
+blocking = st.recursive(
+    st.builds(Call, arg=st.sampled_from((0, 1, None)), fails=st.sampled_from((False,) * 5 + (True,)), blocking=st.just(True))
+    | sleeps,
+    compound_blocking,
+    max_leaves=5,
+)
+
+
+def compound(nodes: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.builds(Seq, several(nodes)),
+        st.builds(Par, st.sampled_from(ASYNC_KINDS), several(nodes)),
+        nodes.flatmap(lambda node: st.builds(Par, st.sampled_from(ASYNC_KINDS), st.just((node, node)))),
+        st.builds(Par, st.sampled_from(THREAD_KINDS), several(blocking)),
+        st.builds(Race, st.lists(nodes, min_size=2, max_size=3).map(tuple), st.booleans()),
+        st.builds(Try, nodes, nodes, st.booleans()),
+        st.builds(Timeout, st.sampled_from(("wait_for", "timeout", "anyio")), st.sampled_from((1, 3, 50)), nodes),
+        st.builds(Nested, nodes),
+        st.builds(Nested, blocking, st.just(True)),
+    )
+
+
+simple = st.one_of(
+    calls,
+    calls,
+    sleeps,
+    st.builds(Items, st.integers(0, 3), st.integers(0, 3), st.booleans()),
+    st.just(Grow()),
+    st.builds(Workers, st.integers(1, 3), st.integers(1, 5)),
+)
+trees = st.recursive(simple, compound, max_leaves=8)
+crashes = st.lists(
+    st.tuples(st.sampled_from([p for p in KILL_POINTS if p != "before-open"]), st.integers(1, 8)), max_size=3
+)
+
+
+def steady(node: Node, *, beside: bool = False) -> bool:
+    """Whether the result is the same whatever the timing (in a world whose answers are)."""
+    match node:
+        case Race() | Timeout() | Par(kind="as_completed"):
+            return False
+        case Call(fails=fails):
+            return not (fails and beside)
+        case Seq(nodes):
+            return all(steady(n, beside=beside) for n in nodes)
+        case Par(nodes=nodes):
+            return all(steady(n, beside=beside or len(nodes) > 1) for n in nodes)
+        case Try(inner, handler):
+            return steady(inner, beside=beside) and steady(handler, beside=beside)
+        case Nested(inner):
+            return steady(inner, beside=beside)
+    return True
+
+
+# -- the laws --------------------------------------------------------------------------------------
+
+
+class Story:
+    """One run from its first process to its last, and what the laws say about it."""
+
+    def __init__(self, tree: Node, plan: list[tuple[str, int]], *, seed: int, unique: bool) -> None:
+        self.tree = tree
+        self.plan = plan
+        self.world = World(seed, unique=unique)
+        self.store = MemoryStore()
+        self.session = Session(self.store)
+        self.done: list[set[str]] = []  # after each life: the keys of the steps that have an outcome
+        self.slowest = 0.0
+        self.crashes = 0
+        self.result: tuple[str, Any] | None = None
+
+    def live(self) -> None:
+        """Crash as planned, resume each time, and come to the end."""
+        for name, nth in self.plan:
+            with crash_at(name, nth):
+                try:
+                    self.result = self._life()
+                except Crash:
+                    self.crashes += 1
+            self._look()
+            if self.result is not None:
+                return
+        self.result = self._life()
+        self._look()
+
+    def _life(self) -> tuple[str, Any]:
+        self.world.lives.append(Life())
+        runs = self.store.runs(name="story")
+        began = time.monotonic()
+        try:
+            if runs and runs[0].status == "completed":
+                return execute(self.session, self.session.replay(runs[0]), agent(self.tree, self.world))
+            run = self.session.resume(runs[0]) if runs else self.session.new("story")
+            return execute(self.session, run, agent(self.tree, self.world))
+        finally:
+            self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def _look(self) -> None:
+        runs = self.store.runs(name="story")
+        if not runs:
+            self.done.append(set())
+            return
+        index = self.session.index(runs[0].id)
+        keys = {
+            idempotency_key(self.store.key, runs[0].root_id or "", s.scope, s.pos)
+            for s in index.all_steps()
+            if s.status in ("completed", "failed")
+        }
+        self.done.append(keys)
+
+    def check(self) -> None:
+        lives = self.world.lives
+        for life, before in zip(lives[1:], self.done, strict=False):
+            again = [path for path, key in life.executed if key in before]
+            assert not again, f"completed steps executed again: {again}"
+        for life in lives:
+            twice = [path for path, n in Counter(key for _, key in life.executed).items() if n > 1]
+            assert not twice, "a step executed twice in one process"
+        last = lives[-1].told
+        for n, life in enumerate(lives[:-1]):
+            for path, told in life.told.items():
+                assert last.get(path, told) == told, f"{path}: told {told} in process {n}, {last[path]} in the last"
+        if self.result is not None and self.result[0] == "returned":
+            self._replay()
+
+    def _replay(self) -> None:
+        record = self.store.runs(name="story")[0]
+        assert record.status == "completed"
+        self.world.lives.append(Life())
+        again = execute(self.session, self.session.replay(record), agent(self.tree, self.world))
+        assert again == self.result, "the finished run replays to another result"
+        assert not self.world.lives[-1].executed, "a replay executed something"
+
+
+def same(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
+    if one[0] == other[0] == "raised":
+        return type(one[1]) is type(other[1])
+    return one == other
+
+
+def tell(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> Story:
+    story = Story(tree, plan, seed=seed, unique=unique)
+    story.live()
+    story.check()
+    return story
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(tree=trees, plan=crashes, seed=st.integers(0, 1000), unique=st.booleans())
+def test_any_agent(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:
+    """A tree of any shape, crashed anywhere, ends as the undisturbed one does, and executes nothing completed again."""
+    story = tell(tree, plan, seed, unique)
+    assert story.result is not None
+    if steady(tree) and not unique:
+        plain = Story(tree, [], seed=seed + 1, unique=False)
+        plain.live()
+        assert plain.result is not None
+        assert same(story.result, plain.result), f"undisturbed: {plain.result}, here: {story.result}"
