@@ -80,6 +80,7 @@ def test_looking(kernel: Kernel, tmp_path: Path) -> None:
     assert "attempts" in one
     assert "'page with'" in one
     assert "nothing is left to do" in said(kernel.check("%durable plan"))
+    assert "nothing is left to do" in said(kernel.check("which = 'research'\n%durable plan $which"))
     assert str(tmp_path / "journal.db") in said(kernel.check("%durable store"))
     explained = kernel.check("print(get_ipython().find_line_magic('durable').__doc__)").stdout
     assert all(f"%durable {verb}" in explained for verb in ("list", "goto", "fork", "supply", "store"))
@@ -204,8 +205,8 @@ def test_resume_in_a_fresh_kernel_without_the_cell(make_kernel: MakeKernel, tmp_
     ("verb", "sent", "result"),
     [
         ("retry mail 1.0", 2, "'sent to you'"),
-        ("supply mail send {'id': 1 + 1}['id']", 1, "2"),
-        ("fail mail 1.0 nobody is there", 1, None),
+        ("supply {'ma' + 'il'} send {'id':5}", 1, "{'id': 5}"),
+        ("fail mail 1.0 'nobody is there'", 1, None),
         ("cancel mail", 2, "'sent to you'"),
     ],
     ids=lambda value: str(value).split()[0],
@@ -260,3 +261,5 @@ def test_completion(kernel: Kernel) -> None:
     assert "research" in offered("%durable show res")
     assert "1.1" in offered("%durable show research 1")
     assert "--at" in offered("%durable fork research --")
+    assert "research" in offered("%%durable res")
+    assert "--rerun-from" in offered("%%durable research --rerun")

@@ -204,6 +204,7 @@ def test_flags(make_kernel: MakeKernel, tmp_path: Path) -> None:
     assert lines(plan) == ["▶ research: a new run; nothing to replay"]
     assert calls(tmp_path) == []
     assert plan.result is None
+    assert kernel.check("%%durable research --plan\nawait fetch('x')").ok
     kernel.check(CELL)
     made = calls(tmp_path)
 

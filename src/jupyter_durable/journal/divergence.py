@@ -23,6 +23,13 @@ def _rendered(name: str, arguments: Any) -> str:
     return f"{name}(…)"
 
 
+def _named(arguments: Any) -> Any:
+    """Arguments by the names a person would use for them."""
+    if isinstance(arguments, tuple | list) and len(arguments) == 2 and isinstance(arguments[1], dict):
+        return {**{f"argument {n}": value for n, value in enumerate(arguments[0], 1)}, **arguments[1]}
+    return arguments
+
+
 def explain(found: Diverged, run: str, run_id: str, recorded: Any, current: Any) -> DivergenceError:
     """Recorded and current call side by side; `recorded` and `current` are (args, kwargs), or None if unknown."""
     step: RecordedStep | None = found.recorded
@@ -39,7 +46,7 @@ def explain(found: Diverged, run: str, run_id: str, recorded: Any, current: Any)
         elif step.name != call.name:
             what = f"name: {step.name} recorded, {call.name} now"
         elif recorded is not None and current is not None:
-            what = difference(recorded, current)
+            what = difference(_named(recorded), _named(current))
     if what:
         lines.append(f"  differs:  {what}")
     lines.append(f"Nothing was executed and all that was recorded is safe. {_CAUSES}.")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.magic import no_var_expand
+
 from jupyter_durable.kernel import bracket
 from jupyter_durable.runtime.kill_points import arm_from_environment
 
@@ -61,10 +63,12 @@ class _Extension:
             run_line(self.host, line)
 
         durable.__doc__ = _HELP
+        no_var_expand(durable)  # what stands in braces may be the value that a step is supplied with
         shell.register_magic_function(durable, "line", "durable")
         self.undo.append(lambda: shell.magics_manager.magics["line"].pop("durable", None))
-        shell.set_hook("complete_command", self._complete, str_key="%durable")
-        self.undo.append(lambda: _unhook(shell, self._complete))
+        for key in _COMPLETED:
+            shell.set_hook("complete_command", self._complete, str_key=key)
+        self.undo.append(lambda: _unhook(shell))
 
     def uninstall(self) -> None:
         for undo in reversed(self.undo):
@@ -89,6 +93,7 @@ class _Extension:
         return complete(self.host, event.line)
 
 
+_COMPLETED = ("%durable", "%%durable")
 _HELP = """Look at durable runs and act on them.
 
 %durable                      what this kernel and the store are doing
@@ -104,14 +109,16 @@ _HELP = """Look at durable runs and act on them.
 %durable fail RUN STEP WHY    it failed
 %durable store [URL]          where the journal is; with a path or URL: use another
 
-RUN is an id, its beginning, or a name (the newest run of that name).
+RUN is an id, its beginning, or a name (the newest run of that name); STEP an id or a name. `$name` and
+`{expression}` are replaced by their values, except in EXPR.
 """
 
 
-def _unhook(shell: Any, completer: Any) -> None:
+def _unhook(shell: Any) -> None:
     # IPython has no public way to take a hook out again.
     found = getattr(shell.strdispatchers.get("complete_command"), "strs", {})
-    found.pop("%durable", None)
+    for key in _COMPLETED:
+        found.pop(key, None)
 
 
 def load(shell: Any) -> None:

@@ -215,20 +215,22 @@ class KernelHost:
     ) -> _Cell:
         run = launched.run
         opened = _Cell(launched, Activation(run), place, goto)
+        attached = False
         try:
-            if patterns:
-                self._wrap_tools(opened, patterns)
+            self._wrap_tools(opened, patterns)
             run.user_code = lambda names: names is self.shell.user_ns
             if place.job_id is None:
                 # The notebook of a job that was cut off must not differ from that of one that was not.
                 voice.first(launched.line, launched.kind)
             self._recorder.attach()
+            attached = True
             opened.activation.enter()
-        except BaseException as error:
+        except BaseException:
+            if attached:
+                self._recorder.detach()
             self._put_back(opened)
-            launched.session.close_run(
-                run, RunCancelled() if isinstance(error, RunCancelled) else ReplayEnd()
-            )
+            # None of the cell's code has run: whatever this was, it is not how the run ended.
+            launched.session.close_run(run, ReplayEnd())
             raise
         return opened
 

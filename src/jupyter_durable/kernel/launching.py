@@ -304,7 +304,9 @@ class Launch:
 
     def restore(self, snapshot: Snapshot, overwrite: Collection[str]) -> Restored:
         """Bring names back, and say what is not obvious about it."""
-        return restore_names(self.host.shell, snapshot, overwrite, self.log, self.say)
+        # In a job the set-up cells have made everything again, and its notebook is not to tell.
+        tell = self.place.job_id is None
+        return restore_names(self.host.shell, snapshot, overwrite, self.log, self.say, tell=tell)
 
 
 def restore_names(

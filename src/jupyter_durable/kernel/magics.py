@@ -31,21 +31,29 @@ if TYPE_CHECKING:
     from jupyter_durable.session import Store
 
 _MOST = 30  # runs in a list
+OPTIONS = ("--new", "--resume", "--replay", "--plan", "--rerun-from", "--tool", "--store", "--park-after")
 _CODE_VERBS = {"resume": RESUME, "goto": GOTO, "fork": FORK}
 
 
 def run_line(host: KernelHost, line: str) -> None:
     """Execute a `%durable` line. Raises `UsageError` for a wrong one; errors of ours show no traceback."""
     verb, _, rest = line.strip().partition(" ")
+    rest = rest.strip() if verb == "supply" else _expanded(host, rest).strip()
     action = _VERBS.get(verb)
     if action is None:
         _wrong(f"no such verb: {verb}", "one of " + ", ".join(v for v in _VERBS if v))
     try:
-        action(host, rest.strip())
+        action(host, rest)
     except DurableError as error:
         lines = display.error_lines(error, host.shell.user_ns)
         error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
         raise
+
+
+def _expanded(host: KernelHost, text: str) -> str:
+    """`$name` and `{expression}` replaced by their values in the user's namespace."""
+    # Past every frame there is only that namespace, and never a local of ours.
+    return str(host.shell.var_expand(text, depth=1_000_000)) if "$" in text or "{" in text else text
 
 
 def _wrong(message: str, hint: str) -> NoReturn:
@@ -196,7 +204,9 @@ def _plan(host: KernelHost, rest: str) -> None:
 def _cancel(host: KernelHost, rest: str) -> None:
     record = _run(host, _words(rest, "cancel RUN", least=1, most=1)[0])
     host.store().cancel(record.id, by=_person())
-    host.say(f"{record.name} {short(record.id)} is cancelled", "cancelled")
+    ended = host.store().run(record.id).status == "cancelled"
+    says = "is cancelled" if ended else "ends at its next step: its cancellation is recorded"
+    host.say(f"{record.name} {short(record.id)} {says}", "cancelled")
 
 
 def _retry(host: KernelHost, rest: str) -> None:
@@ -210,7 +220,7 @@ def _supply(host: KernelHost, rest: str) -> None:
     words = rest.split(None, 2)  # the expression keeps its quotes and spaces
     if len(words) < 3:
         _wrong("something is missing", "%durable supply RUN STEP EXPR, where EXPR is a Python expression")
-    record, step = _doubtful(host, *words[:2])
+    record, step = _doubtful(host, *(_expanded(host, word) for word in words[:2]))
     value = host.shell.ev(words[2])
     host.store().supply(record.id, step.id, value, by=_person())
     _decided(host, record, step, "has its result")
@@ -221,7 +231,7 @@ def _fail(host: KernelHost, rest: str) -> None:
     if len(words) < 3:
         _wrong("something is missing", "%durable fail RUN STEP WHY")
     record, step = _doubtful(host, *words[:2])
-    host.store().fail(record.id, step.id, words[2], by=_person())
+    host.store().fail(record.id, step.id, words[2].strip("\"'"), by=_person())
     _decided(host, record, step, "counts as failed")
 
 
@@ -293,7 +303,7 @@ def as_cell(host: KernelHost, lines: list[str]) -> list[str]:
     if verb not in _CODE_VERBS:
         return lines
     try:
-        header, source = _as_header(host, verb, rest)
+        header, source = _as_header(host, verb, _expanded(host, rest))
     except (DurableError, UsageError):
         return lines
     return [header, *source.splitlines(keepends=True)]
@@ -335,9 +345,14 @@ def _step(steps: Sequence[StepInfo], text: str, record: RunRecord) -> StepInfo:
 
 
 def complete(host: KernelHost, line: str) -> list[str]:
-    """What Tab offers in a `%durable` line: verbs, runs, steps."""
+    """What Tab offers in a `%durable` line (verbs, runs, steps) and after `%%durable` (names, options)."""
     words = line.split()
-    at = len(words) - (0 if line.endswith(" ") else 1)  # the word being typed; 0 is %durable
+    at = len(words) - (0 if line.endswith(" ") else 1)  # the word being typed; 0 is the magic
+    if line.startswith("%%"):
+        with contextlib.suppress(Exception):
+            runs = of_notebook(host.store().journal, None, host.place().notebook)[:_MOST]
+            return [*dict.fromkeys(run.name for run in runs), *OPTIONS]
+        return list(OPTIONS)
     if at <= 1:
         return [verb for verb in _VERBS if verb]
     with contextlib.suppress(Exception):  # completion never fails
