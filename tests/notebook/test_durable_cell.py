@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +61,8 @@ try:
     bad("x")
 except ValueError as error:
     memory.append(str(error))
+memory.append(wobbly())
+memory += list(words("a b"))
 memory.append(send("me"))
 print("done", len(memory))
 list(memory)
@@ -69,19 +72,53 @@ BAD = """
 def bad(x):
     trace("bad " + x)
     raise ValueError("no " + x)
+@durable.tool(retries=2, backoff=0.01)
+def wobbly():
+    trace("wobbly")
+    if open("calls.txt").read().count("wobbly") < 2:
+        raise OSError("down")
+    return "up"
+@durable.tool
+def words(text):
+    trace("words " + text)
+    yield from text.split()
 start = ["hello"]
 """
-RESULT = ["hello", "answer to first", "page u0", "page u1", "page u2", 0, 1, "no x", "sent to me"]
-MIXED_CALLS = {"ask first", "fetch u0", "fetch u1", "fetch u2", "crunch 0", "crunch 1", "bad x", "send me"}
+RESULT = [
+    "hello",
+    "answer to first",
+    "page u0",
+    "page u1",
+    "page u2",
+    0,
+    1,
+    "no x",
+    "up",
+    "a",
+    "b",
+    "sent to me",
+]
+MIXED_CALLS = {
+    "ask first",
+    "fetch u0",
+    "fetch u1",
+    "fetch u2",
+    "crunch 0",
+    "crunch 1",
+    "bad x",
+    "wobbly",
+    "words a b",
+}
+MIXED_CALLS |= {"send me"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [p for p in KILL_POINTS if p not in ("after-attempt", "after-chunk")])
+@pytest.mark.parametrize("point", KILL_POINTS)
 def test_killed_anywhere_the_run_ends_as_if_nothing_had_happened(
     make_kernel: MakeKernel, tmp_path: Path, point: str
 ) -> None:
     """At each kill point: a fresh kernel that ran only the cell finishes with the undisturbed result."""
-    nth = 1 if point.endswith(("open", "close")) else 5
+    nth = 1 if point.endswith(("open", "close", "attempt", "chunk")) else 5
     dying = ready(make_kernel, tmp_path, TOOLS, BAD, JUPYTER_DURABLE_CRASH_AT=f"{point}:{nth}")
     with pytest.raises(KernelDied):
         dying.run(MIXED)
@@ -90,10 +127,11 @@ def test_killed_anywhere_the_run_ends_as_if_nothing_had_happened(
     reply = fresh.check(MIXED)
 
     assert ast.literal_eval(reply.result or "") == RESULT
-    assert reply.stdout == "done 9\n"
+    assert reply.stdout == "done 12\n"
     made = counts(tmp_path)
     assert set(made) == MIXED_CALLS
-    assert sum(made.values()) <= len(MIXED_CALLS) + 3, "only what was under way may be repeated"
+    assert made.pop("wobbly") <= 3, "it fails once, and may have been under way"
+    assert sum(made.values()) <= len(made) + 3, "only what was under way may be repeated"
     assert made["ask first"] == made["send me"] == 1
 
 
@@ -253,8 +291,10 @@ def test_interrupt_and_resume(kernel: Kernel, tmp_path: Path, step: str) -> None
     cell = f"%%durable slow\nx = ask('q')\n{step}"
     running = kernel.submit(cell)
     until(kernel, running, lambda: len(calls(tmp_path)) == 2)
+    before = time.monotonic()
     kernel.interrupt()
     reply = kernel.wait(running, 20)
+    assert time.monotonic() - before < 2, "0.2 s and what a busy machine adds"
     assert not reply.ok
     assert lines(reply)[-1] == "■ slow interrupted: 2 executed; run the cell again to resume it"
     status = "durable.open_store().runs(name='slow')[0].status"

@@ -205,7 +205,7 @@ def test_resume_in_a_fresh_kernel_without_the_cell(make_kernel: MakeKernel, tmp_
     ("verb", "sent", "result"),
     [
         ("retry mail 1.0", 2, "'sent to you'"),
-        ("supply {'ma' + 'il'} send {'id':5}", 1, "{'id': 5}"),
+        ("supply {'ma'+'il'} send {'id':5}", 1, "{'id': 5}"),
         ("fail mail 1.0 'nobody is there'", 1, None),
         ("cancel mail", 2, "'sent to you'"),
     ],

@@ -341,6 +341,22 @@ def test_a_job_restarts_with_the_inputs_it_began_with(make_kernel: MakeKernel, t
 
 
 @pytest.mark.slow
+def test_notebooks_that_nothing_tells_apart(make_kernel: MakeKernel, tmp_path: Path) -> None:
+    """Where the path is unknown (plain nbclient), an unfinished run is resumed by the same code, and never by other code."""
+    nowhere = {"JPY_SESSION_NAME": None}
+    dying = ready(
+        make_kernel, tmp_path, TOOLS, QUESTIONS, **nowhere, JUPYTER_DURABLE_CRASH_AT="after-start:3"
+    )
+    killed(dying, CELL)
+
+    other = ready(make_kernel, tmp_path, TOOLS, QUESTIONS, **nowhere)
+    assert "new run" in said(other.check("%%durable research\nask('something else')"))
+    same = ready(make_kernel, tmp_path, **nowhere)
+    assert "resuming research: 2 of 3" in said(same.check(CELL))
+    assert counts(tmp_path)["ask a"] == 1
+
+
+@pytest.mark.slow
 def test_a_run_of_a_script_is_not_resumed_by_a_cell(make_kernel: MakeKernel, tmp_path: Path) -> None:
     """`--resume` of what no cell began says where it belongs."""
     kernel = ready(make_kernel, tmp_path, TOOLS)

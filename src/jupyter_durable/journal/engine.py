@@ -280,9 +280,8 @@ class Engine:
             self._fresh(scope)
             return None
         own = next((r for r in candidates if r.n == scope.index), None)
-        fitting = [r for r in candidates if self._begins_with(r, path, call)]
-        chosen = own if own in fitting else None
-        if chosen is None and fitting:
+        chosen = own if own is not None and self._begins_with(own, path, call) else None
+        if chosen is None and (fitting := [r for r in candidates if self._begins_with(r, path, call)]):
             siblings = self._groups.get((id(parent), scope.key), ())
             pending = {s.index for s in siblings if s.state == "spawned" and s is not scope}
             chosen = next((r for r in fitting if r.n not in pending or final), None)

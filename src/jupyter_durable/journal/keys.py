@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextvars import Context
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType
 from typing import Any
 
@@ -57,7 +58,7 @@ def callable_key(
             fn, args = args[0], args[1:]
         else:
             break
-    return f"{_name(fn)}~{canonical.digest_call(args, kwargs).value.hex()}"
+    return f"{_name(fn)}~{canonical.identify(args, kwargs)[0]}"
 
 
 def coroutine_key(canonical: Canonical, coro: Any) -> str:
@@ -66,8 +67,12 @@ def coroutine_key(canonical: Canonical, coro: Any) -> str:
     frame = getattr(coro, "cr_frame", None)
     if code is None or frame is None:
         return f"{type(coro).__qualname__}~"
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)  # *args, **kwargs
+    names, count = code.co_varnames, code.co_argcount + code.co_kwonlyargcount
     values = frame.f_locals
-    arguments = tuple([values.get(name) for name in code.co_varnames[:count]])
-    return f"{coro.__qualname__}~{canonical.digest_call(arguments, {}).value.hex()}"
+    args, kwargs = tuple([values.get(name) for name in names[:count]]), {}
+    if code.co_flags & CO_VARARGS:
+        args += values.get(names[count], ())
+        count += 1
+    if code.co_flags & CO_VARKEYWORDS:
+        kwargs = values.get(names[count], kwargs)
+    return f"{coro.__qualname__}~{canonical.identify(args, kwargs)[0]}"

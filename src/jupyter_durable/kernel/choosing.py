@@ -83,6 +83,9 @@ def find(journal: JournalStore, name: str, place: Place, *, same_code: Callable[
         ]
         return Found(own[0], restart=True) if own else Found(None)
     own = of_notebook(journal, name, place.notebook)
+    if place.notebook is None and not place.interactive:
+        # Nothing tells one nameless notebook from another but its code.
+        own = [r for r in own if same_code(r)]
     if own or place.notebook is None:
         return Found(own[0] if own else None)
     gone = [

@@ -133,6 +133,7 @@ class LiveRun:
         self.turns = Turns(self.engine, self.lock, self.clock)
         self.turns.single = self._single
         self.turns.in_run = self._timer_in_run
+        self.turns.lost = self._stopping
         self.writer = Writer(self._append, on_error=self._write_failed)
         self.lease = lease
         self.closed = False
@@ -173,6 +174,11 @@ class LiveRun:
 
     def _single(self) -> bool:
         return self._scopes == 1
+
+    def _stopping(self) -> BaseException | None:
+        if self.lost is None and self.cancelled_by is not None:
+            return RunCancelled(f"run {self.name!r} was cancelled by {self.cancelled_by}")
+        return self.lost
 
     def _timer_in_run(self, handle: asyncio.TimerHandle) -> bool:
         context = getattr(handle, "_context", None)
@@ -242,10 +248,11 @@ class LiveRun:
         with self.lock:
             scopes, self._unwritten = self._unwritten, []
             for scope in scopes:
+                if scope.values is None:
+                    continue  # inside an attempt that is over, without children
                 if scope.attempt is not None and scope.state.id < 0:
                     self._unwritten.append(scope)  # inside a step that has no children (yet)
                     continue
-                assert scope.values is not None
                 drafts += self.engine.declare(scope.state)
                 drafts.append(Draft("values", scope.state.id, 0, {"v": scope.values.drain()}))
         return drafts

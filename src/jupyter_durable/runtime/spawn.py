@@ -112,6 +112,7 @@ def _submit(
 
     def work() -> Any:
         child.owner = threading.get_ident()
+        run.turns.thread_begins()
         token = context.run(SCOPE.set, child)
         clean = False
         try:
@@ -122,12 +123,23 @@ def _submit(
             context.run(SCOPE.reset, token)
             run.close_scope(child, clean=clean)
 
+    def ended(_: Future[Any]) -> None:
+        if isinstance(child.owner, int):
+            run.turns.thread_ends(child.owner)
+
     # The pool may start a worker now; that thread outlives this call and is nobody's strand.
     token = SCOPE.set(None)
     try:
-        return original(pool, work)
+        future = original(pool, work)
     finally:
         SCOPE.reset(token)
+    # After the callbacks of whoever awaits it, which asyncio adds when this has returned.
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        future.add_done_callback(ended)
+    else:
+        loop.call_soon(future.add_done_callback, ended)
+    return future
 
 
 def _look_through(fn: Any, args: Any, kwargs: Any) -> tuple[Context, Any, Any, Any]:
@@ -152,6 +164,7 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
 
     def work() -> None:
         child.owner = threading.get_ident()
+        run.turns.thread_begins()
         context.run(SCOPE.set, child)
         clean = False
         try:
@@ -159,6 +172,7 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
             clean = True
         finally:
             run.close_scope(child, clean=clean)
+            run.turns.thread_ends(child.owner)
 
     thread.run = work  # type: ignore[method-assign]
     try:

@@ -159,7 +159,8 @@ class _Step:
                 run.output.show(run.decode(entry.payload, entry.seq))
         if step.mutation is not None:
             mutations.apply(run.decode(step.mutation.payload, step.mutation.seq), self.args, self.kwargs)
-        if run.random is not None and self.scope.state.recorded is not None:
+        recorded = self.scope.state.recorded
+        if run.random is not None and recorded is not None and recorded.values:
             run.random.replayed(run.values_of(self.scope), step.pos)
         value = run.decode(outcome.payload, outcome.seq)
         if outcome.meta["s"] == "failed":
@@ -248,6 +249,8 @@ class _Step:
             return self.left
         SCOPE.reset(self.token)
         run, decision = self.run, self.decision
+        if self.inner.state.id < 0:
+            self.inner.values = None  # what was read in an attempt without children is covered by its outcome
         if run.index.children or self.inner.state.replaying:
             with run.lock:
                 run.engine.end(self.inner.state, clean=clean)

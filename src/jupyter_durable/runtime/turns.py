@@ -1,7 +1,9 @@
 """Who may go on: replayed outcomes in journal order, then live calls.
 
 One queue for coroutines and threads. The order itself is `journal.order`; here strands wait for their
-turn in it, are woken one per loop turn, and what never comes is given up on:
+turn in it. The next outcome is delivered when what the last one set off has come to rest (a loop that
+has nothing to do, threads that wait or have ended), as it was live (see `Writer`): so a race is won by
+the same strand again, and who waits for the first of two does not find both. What never comes is given up on:
 
 - at once, when the scope it belongs to has ended or itself waits for a later turn;
 - at once in a fork whose loop has nothing else to do (the code was edited);
@@ -11,13 +13,17 @@ turn in it, are woken one per loop turn, and what never comes is given up on:
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Literal
 
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.runtime.writer import RESTLESS
 
 Grant = Literal["turn", "changed", "overdue"]
 """Why a waiter goes on: it is its turn; something changed, decide again; nothing else will come."""
@@ -25,19 +31,22 @@ Grant = Literal["turn", "changed", "overdue"]
 SLACK = 1.0
 LONGEST = 60.0
 _TICK = 0.05
-_SETTLE_TURNS = 64
+_BLIND_TURNS = 4  # of a loop that does not say whether it has something to do
+_BLOCKED = 0.002  # a thread that has not moved for so long waits for something
+_PATIENCE = 0.05  # a thread that goes on for longer is not waited for
 _LIVE = -1  # a live call
 _CANCEL = -2  # a step that was cancelled, until it is again
 
 
 class _Waiter:
-    __slots__ = ("event", "future", "grant", "held", "loop", "place", "scope")
+    __slots__ = ("event", "future", "grant", "held", "loop", "place", "scope", "thread")
 
     def __init__(self, place: int, scope: int, held: bool, loop: asyncio.AbstractEventLoop | None) -> None:
         self.place = place  # of the outcome waited for, or one of the two below
         self.held = held  # until its siblings have found their places
         self.scope = scope
         self.loop = loop
+        self.thread = threading.get_ident()
         self.future: asyncio.Future[None] | None = loop.create_future() if loop is not None else None
         self.event: threading.Event | None = None if loop is not None else threading.Event()
         self.grant: Grant | None = None
@@ -59,6 +68,28 @@ class _Waiter:
             self.future.set_result(None)
 
 
+class _Moving:
+    """A thread that was let go on: where it was seen last, and since when it has been there."""
+
+    __slots__ = ("place", "seen", "since")
+
+    def __init__(self, now: float) -> None:
+        self.place: tuple[int, int] | None = None
+        self.seen = self.since = now
+
+    def rests(self, place: tuple[int, int], now: float) -> bool:
+        if place != self.place:
+            self.place, self.seen = place, now
+        return now - self.seen >= _BLOCKED or now - self.since > _PATIENCE
+
+
+def _cancel_again(task: asyncio.Task[object], *message: object) -> None:
+    # A timeout whose block was left meanwhile has taken its request back.
+    if not task.done() and task.cancelling():
+        task.uncancel()
+        task.cancel(*message)
+
+
 class Turns:
     """The queue of one run. `lock` is the run's: whoever calls must hold it where it says so.
 
@@ -70,15 +101,24 @@ class Turns:
         self._order = engine.order
         self._lock = lock
         self._clock = clock
-        self._waiters: list[_Waiter] = []
+        # In the order in which they came: all, and those that the questions below ask for, at no cost a waiter.
+        self._waiters: dict[_Waiter, None] = {}
+        self._held: dict[_Waiter, None] = {}
+        self._blocked: dict[_Waiter, None] = {}  # threads with a live call
+        self._lives: dict[_Waiter, None] = {}  # coroutines with one
+        self._outcomes: list[tuple[int, int, _Waiter]] = []  # a heap; who left stays in until it comes up
+        self._strands: Counter[int] = Counter()
+        self._came = 0
+        self._stirring: dict[asyncio.AbstractEventLoop, int] = {}  # loops at work, and for how many turns
+        self._threads: dict[int, _Moving] = {}  # those that were let go on and have not come to rest
         self._progress_at = clock.monotonic()
         self._seen = (-1, -1)
         self._changes = -1
         self._ticking: set[asyncio.AbstractEventLoop] = set()
-        self._settling = 0
         self.open = engine.order.exhausted
         self.single: Callable[[], bool] = lambda: False
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
+        self.lost: Callable[[], BaseException | None] = lambda: None
 
     @property
     def waiting(self) -> bool:
@@ -94,7 +134,7 @@ class Turns:
             return False
         order.consume(place)
         if self._waiters:
-            self.advance()
+            self._nudge()
         return True
 
     async def turn(self, place: int, scope: int, *, held: bool = False) -> Grant:
@@ -102,18 +142,24 @@ class Turns:
         loop = asyncio.get_running_loop()
         with self._lock:
             waiter = _Waiter(place, scope, held, loop)
-            self._waiters.append(waiter)
+            self._enter(waiter)
             self._tick(loop)
-            self._later(loop)
+            self._stir(loop)
         assert waiter.future is not None
         try:
             await waiter.future
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             with self._lock:
                 self._leave(waiter)
-                if waiter.grant is None or place < 0:
-                    self._later(loop)
-            raise
+                self._stir(loop)
+                if place < 0 or self.lost() is not None:
+                    raise
+                self._order.consume(place)
+            # The journal has this outcome before any cancellation: a timer that ran out while others
+            # were waited for is not what happened. It takes effect after the delivery, if it still stands.
+            task = asyncio.current_task()
+            assert task is not None
+            loop.call_soon(_cancel_again, task, *error.args)
         return waiter.grant or "turn"
 
     async def cancelled(self, step: RecordedStep) -> None:
@@ -121,9 +167,9 @@ class Turns:
         loop = asyncio.get_running_loop()
         with self._lock:
             waiter = _Waiter(_CANCEL, step.scope, False, loop)
-            self._waiters.append(waiter)
+            self._enter(waiter)
             self._tick(loop)
-            self._later(loop)
+            self._stir(loop)
         assert waiter.future is not None
         try:
             await waiter.future
@@ -131,36 +177,62 @@ class Turns:
             with self._lock:
                 self._leave(waiter)
                 self._order.consume(step.outcome_at)
-                self._later(loop)
+                self._stir(loop)
             raise
 
     def turn_sync(self, place: int, scope: int, *, held: bool = False) -> Grant:
         """The same, blocking the calling thread (and the loop it runs, if it does)."""
+        loop = asyncio._get_running_loop()
         with self._lock:
+            self._threads.pop(threading.get_ident(), None)
             waiter = _Waiter(place, scope, held, None)
-            self._waiters.append(waiter)
-            self._drain(waiter)
+            self._enter(waiter)
+            self._drain(waiter, loop)
         assert waiter.event is not None
         try:
-            while not waiter.event.wait(_TICK):
+            while not waiter.event.wait(_BLOCKED if self._threads else _TICK):
                 with self._lock:
+                    if (lost := self.lost()) is not None:
+                        raise lost
                     if waiter.grant is None:
                         self._check(None)
-                        self._drain(waiter)
+                        self._drain(waiter, loop)
         except BaseException:
             with self._lock:
                 self._leave(waiter)
             raise
         return waiter.grant or "turn"
 
-    def _drain(self, waiter: _Waiter) -> None:
-        # The caller may be blocking the very loop whose turns `advance` would wait for.
-        while waiter.grant is None and (following := self._next()) is not None:
+    def _drain(self, waiter: _Waiter, loop: asyncio.AbstractEventLoop | None) -> None:
+        # The caller may be blocking the very loop whose coming to rest `advance` would wait for.
+        while waiter.grant is None:
+            if loop is not None:
+                self._stirring.pop(loop, None)
+            following = self._next()
+            if following is None or not self._at_rest(following):
+                return
             self._grant(following, "turn")
 
+    def _enter(self, waiter: _Waiter) -> None:
+        self._waiters[waiter] = None
+        if waiter.held:
+            self._held[waiter] = None
+        if waiter.place >= 0:
+            self._came += 1
+            heappush(self._outcomes, (waiter.place, self._came, waiter))
+        elif waiter.place == _LIVE:
+            (self._blocked if waiter.loop is None else self._lives)[waiter] = None
+        if waiter.place != _CANCEL:
+            self._strands[waiter.scope] += 1
+
     def _leave(self, waiter: _Waiter) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        if waiter not in self._waiters:
+            return
+        del self._waiters[waiter]
+        for kind in (self._held, self._blocked, self._lives):
+            kind.pop(waiter, None)
+        if waiter.place != _CANCEL:
+            self._strands[waiter.scope] -= 1
 
     # -- going on --------------------------------------------------------------------------------
 
@@ -170,74 +242,105 @@ class Turns:
             return
         if self._engine.changes != self._changes:
             self._changes = self._engine.changes
-            for waiter in [w for w in self._waiters if w.held]:
+            for waiter in [*self._held]:
                 self._grant(waiter, "changed")
-        self.advance()
-        if self._waiters:
-            self._check(asyncio._get_running_loop(), patient=True)
+        self._nudge()
+
+    def _nudge(self) -> None:
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            self.advance()
+        else:  # what it is doing now may set off more
+            self._stir(loop)
 
     def advance(self) -> None:
-        """Let go on whoever may; at most one coroutine, the next one a loop turn later. Under the lock."""
-        while self._waiters:
-            waiter = self._next()
-            if waiter is None:
-                return
+        """Let go on whoever may. Under the lock."""
+        while self._waiters and (waiter := self._next()) is not None and self._at_rest(waiter):
             self._grant(waiter, "turn")
-            if waiter.loop is not None:
-                self._later(waiter.loop)
-                return
-
-    def _later(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            if asyncio._get_running_loop() is loop:
-                loop.call_soon(self._pump)
-            else:
-                loop.call_soon_threadsafe(self._pump)
-        except RuntimeError:
-            return
-
-    def _pump(self) -> None:
-        with self._lock:
-            self.advance()
-            if self._waiters:
-                self._check(asyncio._get_running_loop())
 
     def _next(self) -> _Waiter | None:
-        order = self._order
+        order, outcomes = self._order, self._outcomes
+        while outcomes and outcomes[0][2] not in self._waiters:
+            heappop(outcomes)
         if order.exhausted:
-            late = next((w for w in self._waiters if w.place >= 0), None)
-            if late is not None:
-                return late
+            if outcomes:
+                return outcomes[0][2]
             # A blocked thread first: it may be the very loop that the others wait for.
-            lives = sorted((w for w in self._waiters if w.place == _LIVE), key=lambda w: w.loop is not None)
-            live = lives[0] if lives else None
-            if live is None or self.open or live.loop is None or self.single():
-                if live is not None:
-                    self.open = True
-                return live
-            return self._settled(live)
-        at = order.at
-        return next((w for w in self._waiters if 0 <= w.place <= at), None)
+            return next(iter(self._blocked or self._lives), None)
+        return outcomes[0][2] if outcomes and outcomes[0][0] <= order.at else None
 
-    def _settled(self, live: _Waiter) -> _Waiter | None:
-        # The last replayed outcome may still be on its way through the user's tasks (a race's winner
-        # about to cancel its losers): nothing live starts before they have come to rest.
-        loop = live.loop
-        assert loop is not None
-        self._settling += 1
-        ready = getattr(loop, "_ready", ())
-        if self._settling > _SETTLE_TURNS or (self._settling > 3 and len(ready) == 0):
-            self.open = True
-            return live
-        self._later(loop)
-        return None
+    # -- coming to rest ----------------------------------------------------------------------------
+
+    def thread_begins(self) -> None:
+        """The calling thread is a strand of the run, and about to do something."""
+        if not self.open:
+            with self._lock:
+                self._threads[threading.get_ident()] = _Moving(self._clock.monotonic())
+
+    def thread_ends(self, thread: int) -> None:
+        """That thread has handed over what it had to say."""
+        if not self.open:
+            with self._lock:
+                self._threads.pop(thread, None)
+                for loop in {w.loop for w in self._waiters if w.loop is not None}:
+                    self._stir(loop)
+                self._nudge()
+
+    def _stir(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop has something to do; when it has no more, `advance`."""
+        if loop in self._stirring:
+            return
+        self._stirring[loop] = 0
+        try:
+            if asyncio._get_running_loop() is loop:
+                loop.call_soon(self._pump, loop)
+            else:
+                loop.call_soon_threadsafe(self._pump, loop)
+        except RuntimeError:  # closed: nobody in it waits for anything any more
+            del self._stirring[loop]
+
+    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            turns = self._stirring.get(loop)
+            if turns is not None:
+                ready = getattr(loop, "_ready", None)
+                if turns < (_BLIND_TURNS if ready is None else RESTLESS if ready else 0):
+                    self._stirring[loop] = turns + 1
+                    loop.call_soon(self._pump, loop)
+                    return
+                del self._stirring[loop]
+            self.advance()
+            if self._waiters and not self._stirring:
+                self._check(loop)
+
+    def _at_rest(self, waiter: _Waiter) -> bool:
+        """Whether what was delivered before `waiter`'s turn has had its consequences."""
+        if self.open or self.single():
+            return True
+        return not self._stirring and not (self._threads and self._threads_move())
+
+    def _threads_move(self) -> bool:
+        frames = sys._current_frames()
+        now = self._clock.monotonic()
+        for thread, moving in list(self._threads.items()):
+            frame = frames.get(thread)
+            if frame is None or moving.rests((id(frame), frame.f_lasti), now):
+                del self._threads[thread]
+        return bool(self._threads)
 
     def _grant(self, waiter: _Waiter, grant: Grant) -> None:
-        self._waiters.remove(waiter)
+        self._leave(waiter)
+        now = self._clock.monotonic()
         if waiter.place >= 0:
             self._order.consume(waiter.place)
+        elif waiter.place == _LIVE and grant == "turn":
+            self.open = True
+        if waiter.loop is not None:
+            self._stir(waiter.loop)
+        elif waiter.thread != threading.get_ident():
+            self._threads[waiter.thread] = _Moving(now)
         waiter.grant = grant
-        self._progress_at = self._clock.monotonic()
+        self._progress_at = now
         waiter.wake()
 
     # -- giving up on what does not come -----------------------------------------------------------
@@ -246,21 +349,20 @@ class Turns:
         if loop in self._ticking:
             return
         self._ticking.add(loop)
-        loop.call_later(_TICK, self._on_tick, loop)
+        loop.call_later(_BLOCKED if self._threads else _TICK, self._on_tick, loop)
 
     def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             self._ticking.discard(loop)
             if not self._waiters:
                 return
-            self._check(loop)
+            self.advance()
+            if not self._stirring:
+                self._check(loop)
             self._tick(loop)
 
-    def _check(self, loop: asyncio.AbstractEventLoop | None, *, patient: bool = False) -> None:
-        """Whether what is expected can still come; if not, go on without it. Under the lock.
-
-        `patient`: the caller's strand is still running, so an empty loop means nothing.
-        """
+    def _check(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Whether what is expected can still come; if not, go on without it. Under the lock."""
         expected = self._order.expected()
         now = self._clock.monotonic()
         mark = (self._order.at, self._engine.changes)
@@ -270,16 +372,14 @@ class Turns:
         if expected is None or not self._waiters or self._next() is not None:
             return  # somebody's turn has come, in this loop turn or the next
         step, _ = expected
-        if self._stuck(step, None if patient else loop) or now - self._progress_at > min(
+        if self._stuck(step, loop) or now - self._progress_at > min(
             LONGEST, SLACK + 2 * self._order.gap()
         ):
             self._give_up(step)
 
     def _stuck(self, step: RecordedStep, loop: asyncio.AbstractEventLoop | None) -> bool:
         live = self._engine.bound.get(step.scope)
-        if live is not None and (
-            live.state == "ended" or any(w.scope == step.scope and w.place != _CANCEL for w in self._waiters)
-        ):
+        if live is not None and (live.state == "ended" or self._strands[step.scope] > 0):
             return True
         return self._engine.soft and loop is not None and self._idle(loop)
 

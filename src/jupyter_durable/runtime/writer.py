@@ -17,6 +17,9 @@ from jupyter_durable.model import Draft, RunStatus
 
 Append = Callable[[Sequence[Draft], bool, RunStatus | None], None]
 
+RESTLESS = 64
+"""Turns of a loop after which it is not waited for to come to rest: some task of the user's keeps it busy."""
+
 
 class _Item:
     __slots__ = ("drafts", "durable", "error", "future", "loop", "ready", "status")
@@ -31,14 +34,13 @@ class _Item:
         self.future: asyncio.Future[None] | None = None
 
 
-def _settle(items: list[_Item]) -> None:
-    for item in items:
-        future = item.future
-        if future is not None and not future.done():
-            if item.error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(item.error)
+def _tell(item: _Item) -> None:
+    future = item.future
+    if future is not None and not future.done():
+        if item.error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(item.error)
 
 
 class Writer:
@@ -57,6 +59,7 @@ class Writer:
         self._io = threading.Lock()
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._answering: dict[asyncio.AbstractEventLoop, deque[_Item]] = {}  # committed, not yet told
 
     def put(self, drafts: Sequence[Draft]) -> None:
         """Queue entries that go with the next commit; nobody waits for them."""
@@ -144,6 +147,32 @@ class Writer:
                     waiting.setdefault(item.loop, []).append(item)
         for loop, items in waiting.items():
             try:
-                loop.call_soon_threadsafe(_settle, items)
+                loop.call_soon_threadsafe(self._answer, loop, items)
             except RuntimeError:  # the loop was closed; nobody is left to tell
                 continue
+
+    def _answer(self, loop: asyncio.AbstractEventLoop, items: list[_Item]) -> None:
+        answers = self._answering.get(loop)
+        if answers is None:
+            answers = self._answering[loop] = deque()
+        idle = not answers
+        for item in items:
+            if item.durable:
+                answers.append(item)
+            else:
+                _tell(item)
+        if idle and answers:
+            self._next_answer(loop, answers, 0)
+
+    def _next_answer(
+        self, loop: asyncio.AbstractEventLoop, answers: deque[_Item], turns: int
+    ) -> None:
+        # One outcome, and when the loop has come to rest the next: a replay cannot tell which were committed
+        # together, and whoever waits for the first of them must find as many as then.
+        if turns < RESTLESS and len(getattr(loop, "_ready", ())):
+            loop.call_soon(self._next_answer, loop, answers, turns + 1)
+            return
+        _tell(answers[0])
+        answers.popleft()
+        if answers:
+            loop.call_soon(self._next_answer, loop, answers, 0)
