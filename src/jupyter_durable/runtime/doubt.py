@@ -102,12 +102,13 @@ def _ask(run: LiveRun, step: RecordedStep) -> None:
     run.set_status("waiting")
 
 
-def _parked(run: LiveRun, step: RecordedStep) -> RunParked:
+def _park(run: LiveRun, step: RecordedStep) -> RunParked:
     place = f"{run.id[:13]} {step.id}"
-    return RunParked(
+    run.parked = RunParked(
         f"run {run.name!r} waits for a person: step {step.id} {step.name} may or may not have happened",
         hint=f"jupyter durable retry|supply|fail {place}, then run it again",
     )
+    return run.parked
 
 
 def wait(run: LiveRun, step: RecordedStep) -> Verdict:
@@ -124,7 +125,7 @@ def wait(run: LiveRun, step: RecordedStep) -> Verdict:
                 run.set_status("running")
                 return found
         if run.options.park_after is not None and waited >= run.options.park_after:
-            raise _parked(run, step)
+            raise _park(run, step)
         run.clock.wait(_POLL)
         waited += _POLL
 
@@ -143,7 +144,7 @@ async def wait_async(run: LiveRun, step: RecordedStep) -> Verdict:
                 run.set_status("running")
                 return found
         if run.options.park_after is not None and waited >= run.options.park_after:
-            raise _parked(run, step)
+            raise _park(run, step)
         await asyncio.sleep(_POLL)
         waited += _POLL
 

@@ -133,11 +133,12 @@ class LiveRun:
         self.turns = Turns(self.engine, self.lock, self.clock)
         self.turns.single = self._single
         self.turns.in_run = self._timer_in_run
-        self.turns.lost = self._stopping
+        self.turns.lost = self.stopping
         self.writer = Writer(self._append, on_error=self._write_failed)
         self.lease = lease
         self.closed = False
         self.lost: BaseException | None = None
+        self.parked: RunParked | None = None
         self.stats = Stats()
         self.main = Scope(self, self.engine.main)
         self.random: RandomWatch | None = None
@@ -175,10 +176,14 @@ class LiveRun:
     def _single(self) -> bool:
         return self._scopes == 1
 
-    def _stopping(self) -> BaseException | None:
+    def stopping(self) -> BaseException | None:
+        """Why no further call may be made: the lease is lost, the run is cancelled, or it parks. Else None.
+
+        Code that swallows one of these meets it again at its next call.
+        """
         if self.lost is None and self.cancelled_by is not None:
             return RunCancelled(f"run {self.name!r} was cancelled by {self.cancelled_by}")
-        return self.lost
+        return self.lost or self.parked
 
     def _timer_in_run(self, handle: asyncio.TimerHandle) -> bool:
         context = getattr(handle, "_context", None)
@@ -317,7 +322,7 @@ class LiveRun:
             return "interrupted"
         found: Diverged | None = None
         with self.lock:
-            if error is None:
+            if error is None and self.stopping() is None:
                 found = self.engine.finish()
             elif self.engine.diverged is not None and not isinstance(error, DivergenceError):
                 found = self.engine.diverged
@@ -342,12 +347,12 @@ class LiveRun:
         error = control_flow(error)
         if found is not None or isinstance(error, DivergenceError):
             return "interrupted", {"x": "diverged"}
-        if error is None:
-            return "completed", {}
-        if isinstance(error, RunParked):
+        if isinstance(error, RunParked) or self.parked is not None:
             return "waiting", {}
         if isinstance(error, RunCancelled) or self.cancelled_by is not None:
             return "cancelled", {"by": self.cancelled_by or ""}
+        if error is None:
+            return "completed", {}
         if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit | ReplayEnd):
             return "interrupted", {}
         return "failed", {

@@ -56,8 +56,8 @@ class _Step:
         self.args = args
         self.kwargs = kwargs
         run = self.run
-        if run.lost is not None:
-            raise run.lost
+        if (stopping := run.stopping()) is not None:
+            raise stopping
         flag, refs = unwinding(run.id)
         digest, self.text, self.fixed = run.canonical.identify(args, kwargs)
         self.call = Call(spec.kind, spec.name, digest, spec.effect, flag, refs)

@@ -70,6 +70,8 @@ class Writer:
 
         `durable`: when power loss cannot undo it; else when the death of this process cannot.
         """
+        if self._alone(drafts, durable, status):
+            return
         item = _Item(drafts, durable, status)
         self._queue.append(item)
         if not item.ready:
@@ -90,16 +92,21 @@ class Writer:
 
     async def start_async(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """`commit_async`, for a start: it needs no sync, so it is written at once if nobody else is writing."""
-        if not durable and not self._queue and self._io.acquire(blocking=False):
-            try:
-                self._append(drafts, False, None)
-            except BaseException as error:
-                self._on_error(error)
-                raise
-            finally:
-                self._io.release()
-            return
-        await self.commit_async(drafts, durable=durable)
+        if durable or not self._alone(drafts, False, None):
+            await self.commit_async(drafts, durable=durable)
+
+    def _alone(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> bool:
+        """Write without queueing, if nothing is queued and nobody writes."""
+        if self._queue or not self._io.acquire(blocking=False):
+            return False
+        try:
+            self._append(drafts, durable, status)
+        except BaseException as error:
+            self._on_error(error)
+            raise
+        finally:
+            self._io.release()
+        return True
 
     def flush(self) -> None:
         """Commit whatever is queued."""
