@@ -17,9 +17,14 @@ def main() -> None:
         return sum(durable.step("square", lambda n=n: n * n) for n in range(4))
 
     assert smoke() == 14
-    cells = ["%load_ext jupyter_durable", "%%durable smoke\nimport jupyter_durable as d\nd.step('one', lambda: 1)"]
+    cells = [
+        "%load_ext jupyter_durable",
+        "%%durable smoke\nimport jupyter_durable as d\nd.step('one', lambda: 1)",
+    ]
     notebook = Path("smoke.ipynb")
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), notebook)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), notebook
+    )
     for command in (["run", str(notebook)], ["ls", "--json"], ["verify"]):
         subprocess.run([sys.executable, "-m", "jupyter_durable.cli", *command], check=True, timeout=120)
     print("smoke: ok")

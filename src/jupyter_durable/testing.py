@@ -273,13 +273,11 @@ def execute(session: Session, run: LiveRun, fn: Callable[[], Any]) -> tuple[Lite
                 activation.leave()
     except BaseException as raised:
         error = raised
-        if run.lost is None and not isinstance(raised, Exception):
-            raise
     if run.lost is not None:
         run.writer.close()
         raise run.lost
     session.close_run(run, error)
-    if isinstance(error, DivergenceError):
+    if error is not None and (not isinstance(error, Exception) or isinstance(error, DivergenceError)):
         raise error
     return ("returned", value) if error is None else ("raised", error)
 

@@ -29,7 +29,13 @@ def main() -> None:
     print("| what | floor beside it | ours | figure | target |")
     print("|---|---:|---:|---:|---:|")
     for figure in found:
-        cells = figure.what, figure.floor, figure.ours, figure.show(figure.value), f"≤ {figure.show(figure.target)}"
+        cells = (
+            figure.what,
+            figure.floor,
+            figure.ours,
+            figure.show(figure.value),
+            f"≤ {figure.show(figure.target)}",
+        )
         print(f"| {' | '.join(cells)} |")
 
 

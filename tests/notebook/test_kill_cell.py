@@ -16,7 +16,7 @@ from jupyter_durable.journal.keys import idempotency_key, parse_step_id
 from jupyter_durable.runtime.kill_points import KILL_POINTS
 from jupyter_durable.session import open_store
 
-CELL = '''%%durable mixed
+CELL = """%%durable mixed
 import asyncio, json
 import jupyter_durable as durable
 
@@ -68,7 +68,7 @@ result += [task.result() for task in tasks]
 result += await asyncio.gather(*(asyncio.to_thread(crunch, 20 + n) for n in range(3)))
 result += await asyncio.gather(*(fetch("same") for _ in range(3)))
 json.dumps(result)
-'''
+"""
 CALLS = 30
 
 

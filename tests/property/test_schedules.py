@@ -99,7 +99,7 @@ crashes = st.lists(
 def steady(node: Node, *, beside: bool = False) -> bool:
     """Whether the result is the same whatever the timing (in a world whose answers are)."""
     match node:
-        case Race() | Timeout() | Par(kind="as_completed"):
+        case Race() | Timeout() | Par(kind="as_completed") | Items(calls=True):
             return False
         case Call(fails=fails):
             return not (fails and beside)
@@ -112,6 +112,24 @@ def steady(node: Node, *, beside: bool = False) -> bool:
         case Nested(inner):
             return steady(inner, beside=beside)
     return True
+
+
+def timed(node: Node, *, against: bool = False) -> bool:
+    """Whether a timer of which the journal knows nothing decides what happens next."""
+    match node:
+        case Sleep():
+            return against
+        case Race(nodes=nodes):
+            return any(timed(n, against=True) for n in nodes)
+        case Timeout(node=inner):
+            return timed(inner, against=True)
+        case Seq(nodes) | Par(nodes=nodes):
+            return any(timed(n, against=against) for n in nodes)
+        case Try(inner, handler):
+            return timed(inner, against=against) or timed(handler, against=against)
+        case Nested(inner):
+            return timed(inner, against=against)
+    return False
 
 
 # -- the laws --------------------------------------------------------------------------------------

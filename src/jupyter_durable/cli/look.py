@@ -36,7 +36,8 @@ def ls(status: str | None, name: str | None, store: str | None, as_json: bool) -
         wanted = " ".join(filter(None, (status, name and f"named {name}")))
         click.echo(f"no runs{' ' + wanted if wanted else ''} in this store")
         return
-    now, ids = SystemClock().now(), prefixes([run.id for run in runs])
+    # 13 characters tell runs apart that are not in this list; fewer are the same for a minute.
+    now, ids = SystemClock().now(), prefixes([run.id for run in runs], 13)
     click.echo(
         table(
             ["RUN", "NAME", "STATUS", "STEPS", "UPDATED", "NOTEBOOK"],
@@ -135,7 +136,7 @@ def _run(run: RunInfo, steps: Sequence[StepInfo], plan: str | None) -> str:
     }
     lines = [run.name, *(f"  {key:<9} {value}" for key, value in facts.items() if value)]
     if steps:
-        rows = ((s.id, s.status, str(s.attempts), _took(s), _call(s)) for s in steps)
+        rows = ((s.id, s.status.replace("_", " "), str(s.attempts), _took(s), _call(s)) for s in steps)
         lines += ["", table(["STEP", "STATUS", "TRIES", "TIME", "CALL"], rows)]
     for step in steps:
         if step.status == "in_doubt" and step.effect == "unsafe":
@@ -158,7 +159,7 @@ def _parent(run: RunInfo) -> str | None:
 def _step(step: StepInfo) -> str:
     facts: dict[str, Any] = {
         "kind": step.kind,
-        "status": step.status + (" (history: not replayed any more)" if step.history else ""),
+        "status": step.status.replace("_", " ") + (" (history: not replayed any more)" if step.history else ""),
         "scope": step.scope,
         "effect": step.effect,
         "attempts": step.attempts,

@@ -91,21 +91,16 @@ class Codec:
         bind: str,
         has_chunk: Callable[[bytes], bool],
     ) -> Payload:
-        """The same for the arguments of a call: decodes to `args` and `kwargs`, in a list or a tuple.
+        """The same for the arguments of a call: decodes to `[list(args), kwargs]`.
 
         `text` is their JSON as `Canonical.identify` gives it, so that a small call is not written twice.
         """
-        if text is not None and len(text) <= _SMALL:
-            if (
-                len(kwargs) > 1 or "{" in text[:-3]
-            ):  # its keys are sorted: people want them as they were written
-                return _fast([list(args), kwargs]) or self.encode_lossy(
-                    (args, kwargs), bind=bind, has_chunk=has_chunk
-                )
+        # With dicts in it, the keys of `text` are sorted: people want them in the order they were written in.
+        if text is not None and len(text) <= _SMALL and len(kwargs) < 2 and "{" not in text[:-3]:
             body = text.encode("utf-8", "surrogatepass")
             if len(body) <= _SMALL:
                 return Payload("json1", body)
-        return self.encode_lossy((args, kwargs), bind=bind, has_chunk=has_chunk)
+        return self.encode_lossy([list(args), kwargs], bind=bind, has_chunk=has_chunk)
 
     def decode(self, payload: Payload, *, bind: str, load: Callable[[bytes], Chunk]) -> Any:
         """The value. `load` gives the chunk of a digest.

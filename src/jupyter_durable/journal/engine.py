@@ -55,7 +55,7 @@ class Replay(NamedTuple):
 class Execute(NamedTuple):
     """Make the call, as attempt `attempt` of the step at `pos`.
 
-    `first` drafts (a scope's declaration, a fork's cut) go before its start in the same commit.
+    `first` drafts (a fork's cut) go before its start, and are due even if it is never made.
     `abandoned` are the recorded steps that a cut has just dropped. `step` is the recorded step
     when one was cut off or reopened.
     """
@@ -106,6 +106,7 @@ class LiveScope:
         "counts",
         "cursor",
         "cut",
+        "declared",
         "id",
         "index",
         "key",
@@ -121,7 +122,8 @@ class LiveScope:
         self.key = key
         self.index = index
         self.state = "spawned"
-        self.id = -1  # unknown until bound; declared in the journal with the first entry
+        self.id = -1  # unknown until bound
+        self.declared = False  # in the journal, with the first entry
         self.recorded: RecordedScope | None = None
         self.steps: list[RecordedStep] = []
         self.cursor = 0
@@ -154,6 +156,7 @@ class Engine:
         self._next_scope = max(index.scopes) + 1
         self._pure: dict[tuple[str, str, str], RecordedStep] | None = None
         self.diverged: Diverged | None = None
+        self._left = False
         # Bumped whenever a held scope may find its place.
         self.changes = 0
 
@@ -182,6 +185,8 @@ class Engine:
 
     def end(self, scope: LiveScope, *, clean: bool) -> Diverged | None:
         """A strand is over. `clean`: it was neither cancelled nor ended by an error."""
+        if self._left:
+            return None
         state, scope.state = scope.state, "ended"
         self.changes += 1
         if not clean or state != "bound" or not scope.replaying or scope.cut:
@@ -192,17 +197,35 @@ class Engine:
             self.order.drop(step)
         return None
 
+    def leave(self) -> None:
+        """The run's own code has come to its end; what still goes on are strands that nobody waited for."""
+        self._left = True
+
     def finish(self) -> Diverged | None:
         """The run's code has come to its end: everything recorded must have come to pass again."""
         if self.diverged is not None:
             return self.diverged
+        self._left = False
         found = self.end(self.main, clean=True)
         if found is not None or self.soft:
             return found
         for step in self.order.missing():
-            if not self._soft_recorded(self.index.scopes[step.scope]):
+            scope = self.index.scopes[step.scope]
+            if not self._soft_recorded(scope) and not self._outlived(scope):
                 return self._diverge(step, None, self.main)
         return None
+
+    def _outlived(self, scope: RecordedScope) -> bool:
+        """Whether a strand that nobody waited for could still do what is recorded there."""
+        while scope.id != MAIN:
+            live, above = self.bound.get(scope.id), self.bound.get(scope.parent)
+            if live is not None:
+                if live.state != "ended" and scope.key != "~":
+                    return True
+            elif any(s.state in ("spawned", "held") for s in self._groups.get((id(above), scope.key), ())):
+                return True
+            scope = self.index.scopes[scope.parent]
+        return False
 
     def _soft(self, scope: LiveScope | None) -> bool:
         if self.soft:
@@ -232,6 +255,7 @@ class Engine:
     def _bind(self, scope: LiveScope, recorded: RecordedScope) -> None:
         scope.state = "bound"
         scope.id = recorded.id
+        scope.declared = True
         scope.recorded = recorded
         self.bound[recorded.id] = scope
         scope.steps = recorded.steps
@@ -260,8 +284,10 @@ class Engine:
         return min(firsts, key=lambda step: step.seq) if firsts else None
 
     def _begins_with(self, recorded: RecordedScope, path: list[str], call: Call) -> bool:
-        if not path:
-            return bool(recorded.steps) and _matches(recorded.steps[0], call)
+        if not path and recorded.steps:
+            return _matches(recorded.steps[0], call)
+        if self._first(recorded) is None:
+            return True  # cut off before its first call
         inner = self.index.children.get((recorded.id, path[0]), ())
         return any(self._begins_with(child, path[1:], call) for child in inner)
 
@@ -356,23 +382,27 @@ class Engine:
         first: tuple[Draft, ...] = (),
         abandoned: tuple[RecordedStep, ...] = (),
     ) -> Execute | Adopt:
-        declared = self.declare(scope)
+        self._number(scope)
         pos = scope.next_pos
         scope.next_pos = pos + 1
         if call.effect == "pure" and (scope.cut or self.soft):
             known = self._known_pure(call)
             if known is not None:
-                return Adopt(known, scope.id, pos, (*first, *declared))
-        return Execute(scope.id, pos, 1, 0, (*first, *declared), abandoned=abandoned)
+                return Adopt(known, scope.id, pos, first)
+        return Execute(scope.id, pos, 1, 0, first, abandoned=abandoned)
+
+    def _number(self, scope: LiveScope) -> None:
+        if scope.id < 0:
+            scope.id = self._next_scope
+            self._next_scope += 1
 
     def declare(self, scope: LiveScope) -> tuple[Draft, ...]:
-        """Give a new scope, and new ancestors, their numbers; the entries that say so."""
-        if scope.id >= 0:
+        """The entries that tell of a new scope, and of new ones around it; to be written with its first own."""
+        if scope.declared or scope.parent is None:
             return ()
-        above = self.declare(scope.parent) if scope.parent is not None else ()
-        scope.id = self._next_scope
-        self._next_scope += 1
-        assert scope.parent is not None
+        above = self.declare(scope.parent)
+        self._number(scope)
+        scope.declared = True
         return (*above, Draft("scope", scope.id, 0, {"p": scope.parent.id, "k": scope.key, "i": scope.index}))
 
     def _known_pure(self, call: Call) -> RecordedStep | None:

@@ -31,6 +31,7 @@ class RecordedStep:
         "args",
         "attempts",
         "chunks",
+        "chunks_at",
         "digest",
         "effect",
         "ended_at",
@@ -82,6 +83,7 @@ class RecordedStep:
         # Places in the replay order, filled in by `Index.events`.
         self.start_at = -1
         self.outcome_at = -1
+        self.chunks_at: list[int] = []
 
     @property
     def id(self) -> str:
@@ -258,9 +260,13 @@ class Index:
         """A process has ended here: cancellations that it did not outlive leave their steps open."""
         for step in self._cancels:
             if step.outcome is not None and not self._survived(step.scope, step.outcome.seq):
+                unmade = step.outcome.meta.get("unmade")
                 step.outcome = step.unseen
                 if step.outcome is None:
                     step.output = step.ended_at = None
+                if unmade:  # so nothing came to pass
+                    step.history = True
+                    self.scopes[step.scope].steps.remove(step)
         for step in self._unwinds:
             if not self._survived(step.scope, step.seq):
                 step.history = True
@@ -353,24 +359,49 @@ class Index:
         return True
 
     def events(self) -> list[tuple[RecordedStep, Entry | None]]:
-        """What a faithful replay goes through, in journal order: (step, None) a start, (step, outcome) an end.
+        """What a faithful replay goes through, in journal order: (step, None) a start, else a chunk or the outcome.
 
-        Numbers the steps' `start_at` and `outcome_at` accordingly.
+        Numbers the steps' `start_at`, `chunks_at` and `outcome_at` accordingly.
         """
         found: list[tuple[int, RecordedStep, Entry | None]] = []
         for scope in self.scopes.values():
             if scope.steps and self.active(scope):
                 for step in scope.steps:
                     found.append((step.seq, step, None))
+                    step.chunks_at = []
+                    if step.chunks and self.delivers_again(step):
+                        found += [(chunk.seq, step, chunk) for chunk in step.chunks]
                     if step.outcome is not None:
                         found.append((step.outcome.seq, step, step.outcome))
         found.sort(key=lambda event: event[0])
-        for place, (_, step, outcome) in enumerate(found):
-            if outcome is None:
+        for place, (_, step, entry) in enumerate(found):
+            if entry is None:
                 step.start_at = place
-            else:
+            elif entry is step.outcome:
                 step.outcome_at = place
-        return [(step, outcome) for _, step, outcome in found]
+            else:
+                step.chunks_at.append(place)
+        return [(step, entry) for _, step, entry in found]
+
+    def delivers_again(self, step: RecordedStep) -> bool:
+        """Whether a stream's chunks replay: it has ended, or was cut off after its strand had acted on them."""
+        if step.outcome is not None or not step.chunks:
+            return step.outcome is not None
+        first = step.chunks[0].seq
+        around: list[int] = [step.scope]
+        while around[-1] != MAIN:
+            around.append(self.scopes[around[-1]].parent)
+        return any(
+            later.seq > first
+            for scope in self.scopes.values()
+            if scope.id in around or self._is_inside(scope, step.scope)
+            for later in scope.steps
+        )
+
+    def _is_inside(self, scope: RecordedScope, outer: int) -> bool:
+        while scope.parent not in (ROOT, outer):
+            scope = self.scopes[scope.parent]
+        return scope.parent == outer
 
     def inside(self, step: RecordedStep) -> RecordedScope | None:
         """The recorded scope inside the step's present attempt, if it has entries."""

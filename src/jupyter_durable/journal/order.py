@@ -57,8 +57,8 @@ class Order:
 
     def drop(self, step: RecordedStep) -> None:
         """The step will not be replayed: nobody waits for its call or its outcome."""
-        self.consume(step.start_at)
-        self.consume(step.outcome_at)
+        for place in (step.start_at, *step.chunks_at, step.outcome_at):
+            self.consume(place)
 
     def overdue(self, scope: int) -> None:
         """Nobody waits for this scope's events any more; they still count when they come."""

@@ -7,6 +7,8 @@ arguments and errors come from tools: they are escaped, and a line stays a line.
 from __future__ import annotations
 
 import linecache
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from html import escape
 from types import TracebackType
@@ -19,7 +21,7 @@ Bundle = dict[str, str]
 ICONS = {
     "start": "▶",
     "resume": "↻",
-    "fork": "⑂",
+    "fork": "↱",
     "completed": "✓",
     "failed": "✗",
     "interrupted": "■",
@@ -28,10 +30,22 @@ ICONS = {
     "notice": "ℹ",
 }
 
+_TINTS = {
+    "completed": "var(--jp-success-color1,#388e3c)",
+    "failed": "var(--jp-error-color1,#d32f2f)",
+    "waiting": "var(--jp-warn-color1,#f57c00)",
+}
+_TEXT_STYLE = "\ufe0e"  # ▶ ⏸ ℹ are emoji where nothing says otherwise
+
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px)"
 _LINE = f"{_FONT};color:var(--jp-ui-font-color2,#616161);margin:2px 0"
+# As far from the left as what the cell prints.
+_PAD = "padding-left:var(--jp-code-padding,0)"
 _CELL = "text-align:left;padding:2px 12px 2px 0;white-space:pre-wrap;border:none"
 _HEAD = f"{_CELL};font-weight:600;color:var(--jp-ui-font-color1,#212121)"
+_NARROW = 20  # characters a cell may have that is kept on one line
+_WIDTH = 88  # of an error's text; front ends break longer lines inside words
+_COMMAND = re.compile(r"(?:%{1,2}|jupyter )durable\b(?: [^\s;,()·`]+){1,4}?(?=[;,()·`]| \(|$)", re.MULTILINE)
 _PACKAGE = "jupyter_durable"
 
 
@@ -48,7 +62,10 @@ def line(text: str, kind: str = "notice") -> Bundle:
     '✓ research completed: 3 executed'
     """
     text, icon = one_line(text), ICONS.get(kind, ICONS["notice"])
-    html = f'<div style="{_LINE}"><span aria-hidden="true">{icon}</span> {escape(text)}</div>'
+    tint = f' style="color:{_TINTS[kind]}"' if kind in _TINTS else ""
+    html = (
+        f'<div style="{_LINE};{_PAD}"><span aria-hidden="true"{tint}>{icon}{_TEXT_STYLE}</span> {escape(text)}</div>'
+    )
     return {"text/plain": f"{icon} {text}", "text/html": html}
 
 
@@ -66,7 +83,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, before: str = "
     text = [
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in lines if cells
     ]
-    html = [f'<div style="{_FONT}">']
+    html = [f'<div style="{_FONT};{_PAD}">']
     if before:
         text.insert(0, before)
         html.append(f'<div style="{_LINE}">{escape(before)}</div>')
@@ -75,13 +92,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, before: str = "
         html += [f'<th scope="col" style="{_HEAD}">{escape(cell)}</th>' for cell in head]
         html.append("</tr></thead><tbody>")
         for row in cells:
-            html += ["<tr>", *(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row), "</tr>"]
+            html += ["<tr>", *(f'<td style="{_CELL}{_nowrap(cell)}">{escape(cell)}</td>' for cell in row), "</tr>"]
         html.append("</tbody></table>")
     if after:
         text.append(after)
         html += [f'<div style="{_LINE}">{escape(part)}</div>' for part in after.splitlines() if part]
     html.append("</div>")
     return {"text/plain": "\n".join(text), "text/html": "".join(html)}
+
+
+def _nowrap(cell: str) -> str:
+    return ";white-space:nowrap" if len(cell) <= _NARROW else ""
 
 
 # -- runs ------------------------------------------------------------------------------------------
@@ -108,13 +129,24 @@ def done(replayed: int, executed: int) -> str:
 def error_lines(error: BaseException, user_ns: dict[str, Any]) -> list[str]:
     """An error of ours as people need it: what, where in their code, what to do. No traceback."""
     message, _, hint = str(error).partition("\n  hint: ")
-    lines = [f"{type(error).__name__}: {message}"]
+    lines = [part for text in f"{type(error).__name__}: {message}".split("\n") for part in _wrapped(text, "")]
     where = _place(error.__traceback__, user_ns)
     if where:
         lines.append(f"  at:   {where}")
     if hint:
-        lines.append(f"  hint: {hint}")
+        lines += _wrapped(f"  hint: {hint}", " " * 8)
     return lines
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """`text` in lines that fit; one that begins with spaces, a call, stays whole, and so does a command."""
+    if text.startswith(" ") and not indent:
+        return [text]
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), text)
+    parts = textwrap.wrap(
+        whole, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace("\0", " ") for part in parts] or [text]
 
 
 def _place(tb: TracebackType | None, user_ns: dict[str, Any]) -> str:

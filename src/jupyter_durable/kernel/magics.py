@@ -137,24 +137,36 @@ def _show(host: KernelHost, rest: str) -> None:
     before = f"{info.name} {short(info.id)}: {info.status} {ago(_now() - info.updated_at)}"
     before += f"; resuming it: {store.plan(info.id)}" if info.status not in FINAL else ""
     rows = [
-        (s.id, s.scope, s.status + (" (history)" if s.history else ""), _took(s), s.arguments, _end(s))
+        (s.id, s.scope, _state(s), _took(s), display.one_line(s.arguments, 100), _end(s))
         for s in steps
     ]
     doubts = [s for s in steps if s.status == "in_doubt" and s.effect == "unsafe" and not s.history]
-    after = "\n".join(
-        f"did step {s.id} {s.name} happen?  %durable retry|supply|fail {short(info.id)} {s.id}"
-        for s in doubts
-    )
+    after = "\n".join(line for s in doubts for line in _question(s, short(info.id)))
     host.publish(
         display.table(("STEP", "SCOPE", "STATUS", "TIME", "CALL", "RESULT"), rows, before=before, after=after)
     )
+
+
+def _state(step: StepInfo) -> str:
+    return step.status.replace("_", " ") + (" (history)" if step.history else "")
+
+
+def _question(step: StepInfo, run: str) -> list[str]:
+    """What only a person can say about a step in doubt, as lines to copy."""
+    at = f"{run} {step.id}"
+    return [
+        f"did step {step.id} {step.name} happen?",
+        f"%durable retry {at}    it did not: make the call",
+        f"%durable supply {at} VALUE    it did, and this was its result: a Python expression",
+        f"%durable fail {at} WHY    neither: go on with an error",
+    ]
 
 
 def _facts(step: StepInfo) -> list[tuple[str, str]]:
     facts = {
         "step": step.id,
         "kind": step.kind,
-        "status": step.status,
+        "status": _state(step),
         "scope": step.scope,
         "effect": step.effect,
         "attempts": str(step.attempts),

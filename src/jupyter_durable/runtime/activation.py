@@ -75,6 +75,8 @@ class Activation:
             return
         SCOPE.reset(self._token)
         self._token = None
+        with self.run.lock:
+            self.run.engine.leave()
         if self._beat is not None:
             self._beat.stop()
         for effect in self._effects.drain():

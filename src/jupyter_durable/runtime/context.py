@@ -8,11 +8,12 @@ scope of its own.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from jupyter_durable.errors import RunClosedError
+from jupyter_durable.errors import DurableError, RunClosedError
 
 if TYPE_CHECKING:
     from jupyter_durable.journal.engine import LiveScope
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _running_loop = asyncio._get_running_loop
 _current_task = asyncio.current_task
 _thread_id = threading.get_ident
+_getpid = os.getpid
 
 
 class Scope:
@@ -81,6 +83,12 @@ def current_scope() -> Scope | None:
     if scope is None:
         return None
     run = scope.run
+    if run.pid != _getpid():
+        raise DurableError(
+            f"run {run.name!r} belongs to the process that this one was forked from (pid {run.pid})",
+            hint="make durable calls in the parent; in the child call functions that are no tools, or use "
+            "multiprocessing with the 'spawn' method",
+        )
     if run.closed:
         run.refuse_late_call()
         raise RunClosedError(

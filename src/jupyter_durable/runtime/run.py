@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +121,7 @@ class LiveRun:
     ) -> None:
         self.record = record
         self.id = record.id
+        self.pid = os.getpid()
         self.name = record.name
         self.store = store
         self.codec = codec
@@ -167,6 +169,13 @@ class LiveRun:
             self.engine.end(scope.state, clean=clean and not self.closed)
             self._scopes -= 1
             self.turns.changed()
+
+    def declare(self, scope: Scope) -> tuple[Draft, ...]:
+        """The entries that must precede the first ones of a scope."""
+        if scope.state.declared:
+            return ()
+        with self.lock:
+            return self.engine.declare(scope.state)
 
     def inner_scope(self, scope: Scope, decision: Execute) -> Scope:
         """The scope inside an attempt."""

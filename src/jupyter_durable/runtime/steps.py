@@ -77,6 +77,9 @@ class _Step:
                 run.turns.changed()
         if isinstance(decision, Diverged):
             raise run.divergence(decision, (self.args, self.kwargs))
+        if isinstance(decision, Execute | Adopt) and decision.first:
+            run.writer.put(decision.first)  # now: the caller may be cancelled before its call is made
+            self.scope.forget_readings(cut=True)
         until = run.options.until
         if until is not None and not isinstance(decision, Wait):
             step = decision.step if isinstance(decision, Replay | Execute) else None
@@ -91,6 +94,17 @@ class _Step:
         # A step cut off goes on with the children it has; they are part of the replay.
         return decision.step is None or self.run.index.inside(decision.step) is None
 
+    async def live_turn(self, decision: Execute) -> None:
+        """Wait for the turn to execute, and take it."""
+        if self.gated(decision):
+            try:
+                await self.run.turns.turn(-1, self.scope.state.id)
+            except asyncio.CancelledError:
+                self.decision = decision
+                self.cancelled()
+                raise
+        self.go_live(decision)
+
     def go_live(self, decision: Execute) -> None:
         """It is its turn to execute."""
         run = self.run
@@ -98,7 +112,6 @@ class _Step:
             if run.options.until is not None:
                 raise ReplayEnd
             raise run.divergence(Diverged(None, self.call, decision.scope), (self.args, self.kwargs))
-        first = decision.first
         abandoned = decision.abandoned
         if decision.step is None and not run.turns.open:
             with run.lock:
@@ -106,14 +119,14 @@ class _Step:
             if isinstance(cut, Diverged):
                 raise run.divergence(cut, (self.args, self.kwargs))
             abandoned += cut[0]
-            first = (*cut[1], *first)
+            if cut[1]:
+                run.writer.put(cut[1])
+                self.scope.forget_readings(cut=True)
         if abandoned:
             run.abandoned(abandoned)
-        if first and any(draft.type == "cut" for draft in first):
-            self.scope.forget_readings(cut=True)
-        elif decision.step is not None and decision.step.reopened:
+        if decision.step is not None and decision.step.reopened:
             self.scope.forget_readings(cut=False)
-        self.decision = decision if first is decision.first else decision._replace(first=first)
+        self.decision = decision
         self.failures = decision.failures
 
     def repeats(self, decision: Execute) -> bool:
@@ -143,10 +156,10 @@ class _Step:
 
     # -- replaying -------------------------------------------------------------------------------
 
-    def ready(self, step: RecordedStep) -> bool:
+    def ready(self, place: int) -> bool:
         run = self.run
         with run.lock:
-            return run.turns.ready(step.outcome_at)
+            return run.turns.ready(place)
 
     def deliver(self, step: RecordedStep) -> Any:
         """Answer from the journal: outputs, changed arguments, then the result or the error."""
@@ -176,7 +189,7 @@ class _Step:
         place = Execute(decision.scope, decision.pos, 1, 0)
         run.writer.commit(
             [
-                *decision.first,
+                *run.declare(self.scope),
                 run.start_draft(self.call, place, step.args),
                 Draft(
                     "outcome",
@@ -224,7 +237,7 @@ class _Step:
             )
         )
         started = run.start_draft(self.call, decision, payload)
-        return (*decision.first, *run.values_drafts(), started)
+        return (*run.declare(self.scope), *run.values_drafts(), started)
 
     @property
     def start_durable(self) -> bool:
@@ -248,38 +261,42 @@ class _Step:
         if self.left is not None:
             return self.left
         SCOPE.reset(self.token)
-        run, decision = self.run, self.decision
+        run = self.run
         if self.inner.state.id < 0:
             self.inner.values = None  # what was read in an attempt without children is covered by its outcome
         if run.index.children or self.inner.state.replaying:
             with run.lock:
                 run.engine.end(self.inner.state, clean=clean)
-        drafts = self.left = []
+        self.left = []
         if run.output is not None:
-            outputs = run.output.stop(self.recording)
-            if outputs:
-                drafts.append(
-                    Draft("output", decision.scope, decision.pos, {}, run.encode(outputs, "output"))
-                )
-        changed, digest = self._mutation()
-        if changed is not None:
-            drafts.append(Draft("mutation", decision.scope, decision.pos, {"d": digest}, changed))
-        return drafts
+            self.left += self.outputs(run.output.stop(self.recording))
+        self.left += self.mutations()
+        return self.left
 
-    def _mutation(self) -> tuple[Any, str]:
+    def outputs(self, written: list[dict[str, Any]]) -> list[Draft]:
+        """What the attempt wrote and displayed, as an entry."""
+        decision = self.decision
+        payload = self.run.encode(written, "output") if written else None
+        return [Draft("output", decision.scope, decision.pos, {}, payload)] if written else []
+
+    def mutations(self) -> list[Draft]:
+        """The arguments that the attempt changed in place, as an entry; those that cannot be one, as a notice."""
         if self.fixed:
-            return None, ""
-        run = self.run
+            return []
+        run, decision = self.run, self.decision
         digest = run.canonical.identify(self.args, self.kwargs)[0]
         if digest == self.call.digest:
-            return None, ""
+            return []
         changed, unnamed = mutations.changes(self.args, self.kwargs)
         for what in unnamed:
             run.notice(
                 f"{self.spec.name} changed its argument {what} in place; replay does not repeat that. "
                 f"Return the new value instead"
             )
-        return (run.encode(changed, f"arguments of {self.spec.name}"), digest) if changed else (None, "")
+        if not changed:
+            return []
+        payload = run.encode(changed, f"arguments of {self.spec.name}")
+        return [Draft("mutation", decision.scope, decision.pos, {"d": digest}, payload)]
 
     def completed(self, value: Any) -> list[Draft]:
         """The entries of a call that returned. Raises `EncodingError`."""
@@ -333,10 +350,17 @@ class _Step:
         self.leave(clean=False)
 
     def cancelled(self) -> None:
-        """The caller was cancelled. Whether the run survives that, later entries tell (`journal.index`)."""
+        """The caller was cancelled. Whether the run survives that, later entries tell (`journal.index`).
+
+        Also before the call was made (it waited for its turn, or for a limit): the run goes on as if it
+        had been, and must find it there again.
+        """
         written = self.leave(clean=False)
-        if self.started and self.run.lost is None and not self.run.closed:
-            self.run.writer.put([*written, self.outcome("cancelled")])
+        if self.run.lost is not None or self.run.closed or self.run.lease is None:
+            return
+        unmade = not self.started and self.decision.step is None
+        begun = self.start() if unmade else ()
+        self.run.writer.put([*begun, *written, self.outcome("cancelled", **({"unmade": True} if unmade else {}))])
 
 
 def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -353,7 +377,10 @@ def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: d
     while True:
         if isinstance(decision, Replay):
             recorded = decision.step
-            if not step.ready(recorded):
+            if recorded.status == "cancelled":  # it was a coroutine then
+                decision = step.not_cancelled(recorded)
+                continue
+            if not step.ready(recorded.outcome_at):
                 turns.turn_sync(recorded.outcome_at, recorded.scope)
             return step.deliver(recorded)
         if isinstance(decision, Execute):
@@ -396,13 +423,11 @@ async def perform_async(
                 await turns.cancelled(recorded)
                 decision = step.not_cancelled(recorded)
                 continue
-            if not (turns.single() and step.ready(recorded)):
+            if not (turns.single() and step.ready(recorded.outcome_at)):
                 await turns.turn(recorded.outcome_at, recorded.scope)
             return step.deliver(recorded)
         if isinstance(decision, Execute):
-            if step.gated(decision):
-                await turns.turn(-1, scope.state.id)
-            step.go_live(decision)
+            await step.live_turn(decision)
             if step.repeats(decision):
                 decision = Wait("person", step.announce())
                 continue

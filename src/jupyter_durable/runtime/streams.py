@@ -1,14 +1,16 @@
 """Generator tools: items pass through as they are made, and the end only after its commit.
 
 Every item is queued for the journal before the consumer sees it, so any step that the consumer
-makes is committed after the items it may depend on. A stream cut off by a crash is issued again if no
-step came after it began; else the consumer has acted on what it got: that prefix is delivered again,
-and then the connection breaks, as it did.
+makes is committed after the items it may depend on. A stream cut off by a crash is issued again if its
+strand made no step after it began; else the strand has acted on what it got: that prefix is delivered
+again, and then the connection breaks, as it did. That error is the step's outcome like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 from jupyter_durable.errors import DivergenceError
@@ -18,6 +20,7 @@ from jupyter_durable.model import Draft
 from jupyter_durable.runtime import doubt
 from jupyter_durable.runtime.context import SCOPE, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
+from jupyter_durable.runtime.origins import mark
 from jupyter_durable.runtime.steps import Spec, _Step
 
 
@@ -29,6 +32,57 @@ class _Stream(_Step):
     """A step whose result comes in items."""
 
     __slots__ = ("count", "written")
+
+    # -- replaying -------------------------------------------------------------------------------
+
+    def recorded(self, decision: Decision) -> RecordedStep | None:
+        """The recorded stream to deliver again; None: issue it."""
+        if isinstance(decision, Replay):
+            return decision.step
+        if isinstance(decision, Execute) and decision.step is not None:
+            step = decision.step
+            return step if step.chunks and self.run.index.delivers_again(step) else None
+        return None
+
+    def items(self, recorded: RecordedStep) -> Iterator[tuple[int, Any]]:
+        """What the stream delivered, each item with its place in the order of the replay."""
+        outcome = recorded.outcome
+        if outcome is not None and "by" in outcome.meta and recorded.status == "completed":
+            for value in self.run.decode(outcome.payload, outcome.seq):  # a person gave them, as a list
+                yield -1, value
+            return
+        for place, entry in zip(recorded.chunks_at, recorded.chunks or (), strict=True):
+            yield place, self.run.decode(entry.payload, entry.seq)
+
+    def closed_again(self, recorded: RecordedStep) -> None:
+        """The consumer wants no more: nobody need wait for what is left of the stream."""
+        run = self.run
+        with run.lock:
+            run.engine.order.drop(recorded)
+            run.turns.changed()
+
+    def past_end(self, recorded: RecordedStep) -> None:
+        """The consumer asks for more than was recorded. Raises `DivergenceError` if it had stopped there."""
+        meta = recorded.outcome.meta if recorded.outcome is not None else {}
+        if meta.get("closed"):
+            raise DivergenceError(
+                f"{self.spec.name}: the consumer closed this stream after {meta.get('n')} items "
+                "when it was recorded, and asks for more now",
+                hint=f"%durable fork {self.run.id[:13]} --at {recorded.id}",
+            )
+
+    def broken(self, recorded: RecordedStep) -> tuple[StreamCutOff, list[Draft]]:
+        """The error that ends a prefix, and its checkpoint."""
+        run = self.run
+        error = StreamCutOff(
+            f"the stream of {self.spec.name} was cut off after {len(recorded.chunks or ())} items"
+        )
+        payload = run.encode(error, "an error")
+        mark(error, run.id, recorded.scope, recorded.pos)
+        meta = {"s": "failed", "x": f"StreamCutOff: {error}"}
+        return error, [Draft("outcome", recorded.scope, recorded.pos, meta, payload)]
+
+    # -- executing -------------------------------------------------------------------------------
 
     def opened(self) -> None:
         """The start is committed; the producer has yet to run."""
@@ -61,54 +115,19 @@ class _Stream(_Step):
     def leave(self, *, clean: bool) -> list[Draft]:
         if self.left is not None:
             return self.left
-        run, decision = self.run, self.decision
+        run = self.run
         with run.lock:
             run.engine.end(self.inner.state, clean=clean)
-        self.left = []
-        if self.written:
-            self.left.append(
-                Draft("output", decision.scope, decision.pos, {}, run.encode(self.written, "output"))
-            )
+        self.left = [*self.outputs(self.written), *self.mutations()]
         return self.left
 
-    def ended(self, *, early: bool) -> list[Draft]:
-        """The entries of a stream that came to its end, or was closed by its consumer before."""
+    def ended(self, value: Any = None, *, early: bool = False) -> list[Draft]:
+        """The entries of a stream that came to its end (and returned `value`), or was closed by its consumer before."""
         kill_point("after-call")
         more = {"closed": True} if early else {}
-        return [*self.leave(clean=True), self.outcome("completed", None, n=self.count, **more)]
-
-    def prefix(self, recorded: RecordedStep) -> bool:
-        """Whether a cut off stream replays what it had delivered instead of being issued again."""
-        if not recorded.chunks:
-            return False
-        last = recorded.chunks[0].seq
-        return any(step.seq > last and not step.history for step in self.run.index.all_steps())
-
-    def items(self, recorded: RecordedStep) -> Generator[Any, None, None]:
-        for entry in recorded.chunks or ():
-            yield self.run.decode(entry.payload, entry.seq)
-
-    def past_end(self, recorded: RecordedStep) -> None:
-        outcome = recorded.outcome
-        if outcome is None:
-            raise StreamCutOff(
-                f"the stream of {self.spec.name} was cut off after {len(recorded.chunks or ())} items"
-            )
-        if outcome.meta.get("closed"):
-            raise DivergenceError(
-                f"{self.spec.name}: the consumer closed this stream after {outcome.meta.get('n')} items "
-                "when it was recorded, and asks for more now",
-                hint=f"%durable fork {self.run.id[:13]} --at {recorded.id}",
-            )
-
-
-def _recorded(decision: Decision, step: _Stream) -> RecordedStep | None:
-    """The recorded stream to deliver again; None: issue it."""
-    if isinstance(decision, Replay):
-        return decision.step
-    if isinstance(decision, Execute) and decision.step is not None and step.prefix(decision.step):
-        return decision.step
-    return None
+        written = self.leave(clean=True)
+        payload = self.run.encode(value, f"the result of {self.spec.name}")
+        return [*written, self.outcome("completed", payload, n=self.count, **more)]
 
 
 def stream(
@@ -121,51 +140,94 @@ def stream(
     step = _Stream(scope, spec, args, kwargs)
     run, turns = step.run, step.run.turns
     decision = step.decide()
-    while not isinstance(decision, Replay | Execute):
-        decision = _decide_again(
-            step, decision, final=turns.turn_sync(-1, scope.state.id, held=True) == "overdue"
-        )
-    recorded = _recorded(decision, step)
-    if recorded is not None:
-        yield from step.items(recorded)
-        if recorded.outcome is not None:
-            if not step.ready(recorded):
-                turns.turn_sync(recorded.outcome_at, recorded.scope)
-            step.past_end(recorded)
-            return step.deliver(recorded)
-        step.past_end(recorded)
-    assert isinstance(decision, Execute)
-    if step.gated(decision):
-        turns.turn_sync(-1, scope.state.id)
-    step.go_live(decision)
-    run.writer.commit(step.start(), durable=step.start_durable)
-    step.opened()
-    source = fn(*args, **kwargs)
-    sent: Any = None
+    while True:
+        if isinstance(decision, Wait):
+            if decision.step is None:
+                decision = step.decide(final=turns.turn_sync(-1, scope.state.id, held=True) == "overdue")
+            else:
+                verdict = doubt.answer(run, decision.step, spec.reconcile, args, kwargs)
+                verdict = verdict or doubt.wait(run, decision.step)
+                decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+            continue
+        recorded = step.recorded(decision)
+        if recorded is not None:
+            for place, value in step.items(recorded):
+                if place >= 0 and not step.ready(place):
+                    turns.turn_sync(place, recorded.scope)
+                try:
+                    yield value
+                except GeneratorExit:
+                    step.closed_again(recorded)
+                    raise
+            if recorded.status == "cancelled":  # it was a coroutine then
+                decision = step.not_cancelled(recorded)
+                continue
+            if recorded.outcome is not None:
+                if not step.ready(recorded.outcome_at):
+                    turns.turn_sync(recorded.outcome_at, recorded.scope)
+                step.past_end(recorded)
+                return step.deliver(recorded)
+        execute = _execute(decision, step)
+        if step.gated(execute):
+            turns.turn_sync(-1, scope.state.id)
+        step.go_live(execute)
+        if recorded is not None:
+            error, drafts = step.broken(recorded)
+            run.writer.commit(drafts, durable=True)
+            raise error
+        if not step.repeats(execute):
+            return (yield from _produce(step, fn))
+        decision = Wait("person", step.announce())
+
+
+def _produce(step: _Stream, fn: Callable[..., Generator[Any, Any, Any]]) -> Generator[Any, Any, Any]:
+    run, limiter = step.run, step.spec.limiter
+    if limiter is not None:
+        limiter.acquire(run.clock)
     try:
-        while True:
-            step.resume()
-            try:
-                value = source.send(sent)
-            finally:
-                step.suspend()
-            sent = yield step.item(value)
-    except StopIteration as end:
-        drafts = step.ended(early=False)
-        value = end.value
-    except GeneratorExit:
-        source.close()
-        run.writer.put(step.ended(early=True))
-        raise
-    except Exception as error:
-        run.writer.commit(step.failed(error)[0], durable=True)
-        raise
-    except BaseException:
-        step.abandon()
-        raise
-    run.writer.commit(drafts, durable=True)
-    step.delivered()
-    return value
+        run.writer.commit(step.start(), durable=step.start_durable)
+        step.opened()
+        source = fn(*step.args, **step.kwargs)
+        try:
+            drafts, result = yield from _pass_on(step, source)
+        except GeneratorExit:
+            source.close()
+            run.writer.put(step.ended(early=True))
+            raise
+        except Exception as error:
+            source.close()
+            run.writer.commit(step.failed(error)[0], durable=True)
+            raise
+        except BaseException:
+            step.abandon()
+            raise
+        run.writer.commit(drafts, durable=True)
+        step.delivered()
+        return result
+    finally:
+        if limiter is not None:
+            limiter.release()
+
+
+def _pass_on(
+    step: _Stream, source: Generator[Any, Any, Any]
+) -> Generator[Any, Any, tuple[list[Draft], Any]]:
+    go_on: Callable[[], Any] = partial(next, source)
+    while True:
+        step.resume()
+        try:
+            value = go_on()
+        except StopIteration as end:
+            result = end.value
+            break
+        finally:
+            step.suspend()
+        item = step.item(value)
+        try:
+            go_on = partial(source.send, (yield item))
+        except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle
+            go_on = partial(source.throw, error)
+    return step.ended(result), result
 
 
 async def stream_async(
@@ -180,67 +242,98 @@ async def stream_async(
     step = _Stream(scope, spec, args, kwargs)
     run, turns = step.run, step.run.turns
     decision = step.decide()
-    while not isinstance(decision, Replay | Execute):
-        final = _held(decision) and await turns.turn(-1, scope.state.id, held=True) == "overdue"
-        decision = _decide_again(step, decision, final=final)
-    recorded = _recorded(decision, step)
-    if recorded is not None:
-        for value in step.items(recorded):
-            yield value
-        if recorded.status == "cancelled":
-            await turns.cancelled(recorded)
-        elif recorded.outcome is not None:
-            if not (turns.single() and step.ready(recorded)):
-                await turns.turn(recorded.outcome_at, recorded.scope)
-            step.past_end(recorded)
-            step.deliver(recorded)
-            return
-        step.past_end(recorded)
-    assert isinstance(decision, Execute)
-    if step.gated(decision):
-        await turns.turn(-1, scope.state.id)
-    step.go_live(decision)
-    await run.writer.start_async(step.start(), durable=step.start_durable)
-    step.opened()
-    source = fn(*args, **kwargs)
-    sent: Any = None
+    while True:
+        if isinstance(decision, Wait):
+            if decision.step is None:
+                final = await turns.turn(-1, scope.state.id, held=True) == "overdue"
+                decision = step.decide(final=final)
+            else:
+                verdict = await asyncio.to_thread(
+                    doubt.answer, run, decision.step, spec.reconcile, args, kwargs
+                )
+                verdict = verdict or await doubt.wait_async(run, decision.step)
+                decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+            continue
+        recorded = step.recorded(decision)
+        if recorded is not None:
+            for place, value in step.items(recorded):
+                if place >= 0 and not (turns.single() and step.ready(place)):
+                    await turns.turn(place, recorded.scope)
+                try:
+                    yield value
+                except GeneratorExit:
+                    step.closed_again(recorded)
+                    raise
+            if recorded.status == "cancelled":
+                await turns.cancelled(recorded)
+                decision = step.not_cancelled(recorded)
+                continue
+            if recorded.outcome is not None:
+                if not (turns.single() and step.ready(recorded.outcome_at)):
+                    await turns.turn(recorded.outcome_at, recorded.scope)
+                step.past_end(recorded)
+                step.deliver(recorded)
+                return
+        execute = _execute(decision, step)
+        await step.live_turn(execute)
+        if recorded is not None:
+            error, drafts = step.broken(recorded)
+            await run.writer.commit_async(drafts, durable=True)
+            raise error
+        if not step.repeats(execute):
+            break
+        decision = Wait("person", step.announce())
+    limiter = spec.limiter
+    if limiter is not None:
+        try:
+            await limiter.acquire_async(run.clock)
+        except asyncio.CancelledError:
+            step.cancelled()
+            raise
     try:
-        while True:
-            step.resume()
-            try:
-                value = await source.asend(sent)
-            finally:
-                step.suspend()
-            sent = yield step.item(value)
-    except StopAsyncIteration:
-        drafts = step.ended(early=False)
-    except GeneratorExit:
-        await source.aclose()
-        run.writer.put(step.ended(early=True))
-        raise
-    except Exception as error:
-        await run.writer.commit_async(step.failed(error)[0], durable=True)
-        raise
-    except BaseException:
-        step.cancelled()
-        raise
-    await run.writer.commit_async(drafts, durable=True)
-    step.delivered()
+        await run.writer.start_async(step.start(), durable=step.start_durable)
+        step.opened()
+        source = fn(*args, **kwargs)
+        go_on: Callable[[], Any] = partial(anext, source)
+        try:
+            while True:
+                step.resume()
+                try:
+                    value = await go_on()
+                except StopAsyncIteration:
+                    break
+                finally:
+                    step.suspend()
+                item = step.item(value)
+                try:
+                    go_on = partial(source.asend, (yield item))
+                except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle
+                    go_on = partial(source.athrow, error)
+            await run.writer.commit_async(step.ended(), durable=True)
+        except GeneratorExit:
+            await source.aclose()
+            run.writer.put(step.ended(early=True))
+            raise
+        except Exception as error:
+            await source.aclose()
+            await run.writer.commit_async(step.failed(error)[0], durable=True)
+            raise
+        except asyncio.CancelledError:
+            step.cancelled()
+            raise
+        except BaseException:
+            step.abandon()
+            raise
+        step.delivered()
+    finally:
+        if limiter is not None:
+            limiter.release()
 
 
-def _held(decision: Decision) -> bool:
-    return isinstance(decision, Wait) and decision.reason == "siblings"
-
-
-def _decide_again(step: _Stream, decision: Decision, *, final: bool) -> Decision:
+def _execute(decision: Decision, step: _Stream) -> Execute:
+    if isinstance(decision, Adopt):  # a stream is not adopted: its items are not one value
+        return Execute(decision.scope, decision.pos, 1, 0)
     if isinstance(decision, Diverged):
         raise step.run.divergence(decision)
-    if isinstance(decision, Adopt):  # a stream is not adopted: its items are not one value
-        return Execute(decision.scope, decision.pos, 1, 0, decision.first)
-    if isinstance(decision, Wait) and decision.step is not None:
-        recorded = decision.step
-        verdict = doubt.answer(step.run, recorded, step.spec.reconcile, step.args, step.kwargs)
-        if verdict is None:
-            verdict = doubt.wait(step.run, recorded)
-        return doubt.settle(step.run, step.scope, step.call, recorded, verdict)
-    return step.decide(final=final)
+    assert isinstance(decision, Execute)
+    return decision

@@ -59,6 +59,7 @@ class Writer:
         self._io = threading.Lock()
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._gathering: set[asyncio.AbstractEventLoop] = set()
         self._answering: dict[asyncio.AbstractEventLoop, deque[_Item]] = {}  # committed, not yet told
 
     def put(self, drafts: Sequence[Draft]) -> None:
@@ -70,7 +71,9 @@ class Writer:
 
         `durable`: when power loss cannot undo it; else when the death of this process cannot.
         """
-        if self._alone(drafts, durable, status):
+        if not self._queue and not self._io.locked():
+            with self._io:
+                self._write(drafts, durable, status)
             return
         item = _Item(drafts, durable, status)
         self._queue.append(item)
@@ -85,28 +88,55 @@ class Writer:
         item.loop = asyncio.get_running_loop()
         item.future = item.loop.create_future()
         self._queue.append(item)
-        if self._thread is None:
-            self._start()
-        self._orders.put(True)
+        self._order()
         await item.future
 
     async def start_async(self, drafts: Sequence[Draft], *, durable: bool) -> None:
-        """`commit_async`, for a start: it needs no sync, so it is written at once if nobody else is writing."""
-        if durable or not self._alone(drafts, False, None):
-            await self.commit_async(drafts, durable=durable)
+        """`commit_async`, for a start: it needs no sync, so it is written in the loop's own thread.
 
-    def _alone(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> bool:
-        """Write without queueing, if nothing is queued and nobody writes."""
-        if self._queue or not self._io.acquire(blocking=False):
-            return False
+        At once if the loop has nothing else to do, else together with the starts of this turn of it.
+        """
+        if durable:
+            await self.commit_async(drafts, durable=True)
+            return
+        loop = asyncio.get_running_loop()
+        if not self._queue and not len(getattr(loop, "_ready", ())) and self._io.acquire(blocking=False):
+            try:
+                self._write(drafts, False, None)
+            finally:
+                self._io.release()
+            return
+        item = _Item(drafts, False)
+        item.loop = loop
+        item.future = loop.create_future()
+        self._queue.append(item)
+        if loop not in self._gathering:
+            self._gathering.add(loop)
+            loop.call_soon(self._write_starts, loop)
+        await item.future
+
+    def _write_starts(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._gathering.discard(loop)
+        batch: list[_Item] = []
+        if self._io.acquire(blocking=False):
+            try:
+                while self._queue and not self._queue[0].durable:
+                    batch.append(self._queue.popleft())
+                if batch:
+                    self._write_batch(batch)
+            finally:
+                self._io.release()
+        self._tell_loops(batch)
+        if self._queue:  # somebody is writing, or what comes first needs a sync
+            self._order()
+
+    def _write(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
+        # Without the queue: nothing is in it, and nobody else writes.
         try:
             self._append(drafts, durable, status)
         except BaseException as error:
             self._on_error(error)
             raise
-        finally:
-            self._io.release()
-        return True
 
     def flush(self) -> None:
         """Commit whatever is queued."""
@@ -122,9 +152,11 @@ class Writer:
                 self._thread.join(timeout=10)
             self._thread = None
 
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._serve, name="jupyter-durable-writer", daemon=True)
-        self._thread.start()
+    def _order(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="jupyter-durable-writer", daemon=True)
+            self._thread.start()
+        self._orders.put(True)
 
     def _serve(self) -> None:
         while self._orders.get():
@@ -136,22 +168,28 @@ class Writer:
             batch: list[_Item] = []
             while self._queue:
                 batch.append(self._queue.popleft())
-            if not batch:
-                return
-            drafts = batch[0].drafts if len(batch) == 1 else [d for item in batch for d in item.drafts]
-            durable = any(item.durable for item in batch)
-            status = next((item.status for item in reversed(batch) if item.status is not None), None)
-            try:
-                self._append(drafts, durable, status)
-            except BaseException as error:  # noqa: BLE001 - everyone whose entries these were gets it
-                for item in batch:
-                    item.error = error
-                self._on_error(error)
-            waiting: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+            if batch:
+                self._write_batch(batch)
+        self._tell_loops(batch)
+
+    def _write_batch(self, batch: list[_Item]) -> None:
+        drafts = batch[0].drafts if len(batch) == 1 else [d for item in batch for d in item.drafts]
+        durable = any(item.durable for item in batch)
+        status = next((item.status for item in reversed(batch) if item.status is not None), None)
+        try:
+            self._append(drafts, durable, status)
+        except BaseException as error:  # noqa: BLE001 - everyone whose entries these were gets it
             for item in batch:
-                item.ready = True
-                if item.loop is not None:
-                    waiting.setdefault(item.loop, []).append(item)
+                item.error = error
+            self._on_error(error)
+        for item in batch:
+            item.ready = True
+
+    def _tell_loops(self, batch: list[_Item]) -> None:
+        waiting: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+        for item in batch:
+            if item.loop is not None:
+                waiting.setdefault(item.loop, []).append(item)
         for loop, items in waiting.items():
             try:
                 loop.call_soon_threadsafe(self._answer, loop, items)

@@ -1,0 +1,476 @@
+"""The rules of identity, divergence, forks and failures, one by one, as a user meets them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from runs import Bench
+
+import jupyter_durable as durable
+from jupyter_durable.errors import DivergenceError, DurableError, EncodingError
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """An empty store."""
+    return Bench()
+
+
+def test_a_nondeterministic_argument_stops_with_both_calls_side_by_side(bench: Bench) -> None:
+    """An unedited agent that makes another call than recorded executes nothing and shows the difference."""
+    search = bench.tool(lambda q, n=1: q, name="search")
+    tries = iter("ab")
+
+    def agent() -> None:
+        search("first")
+        search(next(tries), n=2)
+        search("last")
+
+    bench.crash("after-start", 3, agent)
+    before = bench.effects.copy()
+    with pytest.raises(DivergenceError) as caught:
+        bench.resume(agent)
+    assert (caught.value.recorded, caught.value.current) == ("search('a', n=2)", "search('b', n=2)")
+    assert "'a' recorded, 'b' now" in caught.value.difference
+    assert "fork" in caught.value.hint
+    assert bench.effects == before
+
+
+def test_a_recorded_call_that_is_not_made_is_a_divergence(bench: Bench) -> None:
+    """Code that ends before its journal does has not done the same thing."""
+    look = bench.tool(lambda n: n, name="look")
+    count = iter([3, 2])
+
+    def agent() -> None:
+        for n in range(next(count)):
+            look(n)
+
+    def shorter() -> int:
+        return sum(look(n) for n in range(2))
+
+    def longer() -> None:
+        for n in range(3):
+            look(n)
+        raise ValueError("not from a step")
+
+    with pytest.raises(ValueError, match="not from a step"):
+        bench.new(longer)
+    with pytest.raises(DivergenceError, match="nothing more"):
+        bench.resume(shorter)
+    assert bench.record.status == "interrupted"
+
+
+def test_a_call_swallowing_a_divergence_cannot_go_on(bench: Bench) -> None:
+    """`except Exception` around a diverging call does not let the agent continue on a wrong path."""
+    look = bench.tool(lambda n: n, name="look")
+    turn = iter([1, 2])
+
+    def agent() -> str:
+        first = next(turn)
+        try:
+            look(first)
+        except Exception:
+            look("anything")
+        look("second")
+        return "done"
+
+    bench.crash("after-start", 2, agent)
+    with pytest.raises(DivergenceError):
+        bench.resume(agent)
+    assert bench.effects["look('anything',)"] == 0
+
+
+def test_deleting_the_first_read_never_answers_the_second_with_its_value(bench: Bench) -> None:
+    """`read(); write(); read()` without the first read is a fork that reads anew."""
+    state = ["old"]
+    read = bench.tool(lambda: state[0], name="read")
+    write = bench.tool(lambda value: state.__setitem__(0, value), name="write")
+
+    def before() -> tuple[str, str]:
+        first = read()
+        write("new")
+        return first, read()
+
+    def after() -> str:
+        write("newer")
+        return read()
+
+    assert bench.new(before) == ("old", "new")
+    assert bench.fork(after) == "newer"
+
+
+def test_a_fork_replays_up_to_the_change_and_runs_the_rest(bench: Bench) -> None:
+    """A change after step k replays k steps."""
+    look = bench.tool(lambda n: n * 10, name="look")
+    assert bench.new(lambda: [look(n) for n in range(5)]) == [0, 10, 20, 30, 40]
+    assert bench.fork(lambda: [look(n) for n in (0, 1, 2, 7, 8)]) == [0, 10, 20, 70, 80]
+    assert bench.effects == {f"look({n},)": 1 for n in (0, 1, 2, 3, 4, 7, 8)}
+    assert bench.run is not None
+    assert bench.run.stats.replayed == 3
+
+
+def test_a_fork_says_how_many_effects_it_leaves_behind_before_it_acts(bench: Bench) -> None:
+    """After 30 e-mails the notice comes before the first call of the fork."""
+    mail = bench.tool(lambda to: to, name="mail")
+    seen: list[int] = []
+    other = bench.tool(lambda: seen.append(len(bench.notices)), name="other")
+    bench.new(lambda: [mail(n) for n in range(30)])
+    bench.fork(lambda: other())
+    assert "30 steps whose effects have already happened (mail x30)" in bench.notices[0]
+    assert seen == [1], "said before it acted"
+
+
+def test_pure_tools_answer_from_the_part_that_a_fork_left_behind(bench: Bench) -> None:
+    """`effect="pure"` is reused by its arguments after a cut; other effects are not."""
+    square = bench.tool(lambda n: n * n, name="square", effect="pure")
+    look = bench.tool(lambda n: n, name="look")
+    bench.new(lambda: [look(1), square(3), look(2)])
+    assert bench.fork(lambda: [look(9), square(3), look(2)]) == [9, 9, 2]
+    assert bench.effects == {"look(1,)": 1, "square(3,)": 1, "look(2,)": 2, "look(9,)": 1}
+
+
+def test_a_fork_that_is_cut_off_resumes_as_itself(bench: Bench) -> None:
+    """What a fork dropped stays dropped, what it did stays done."""
+    look = bench.tool(lambda n: n, name="look")
+    bench.new(lambda: [look(n) for n in range(4)])
+
+    def edited() -> list[int]:
+        return [look(n) for n in (0, 1, 12, 13, 14)]
+
+    with pytest.raises(AssertionError, match="never came"):
+        bench.crash("after-outcome", 99, edited)  # counts only; the fork below is what is crashed
+    from jupyter_durable.testing import Crash, crash_at
+
+    first = bench.store.runs()[1]
+    fork = bench.session.fork(first, kind="edit")
+    from jupyter_durable.testing import execute
+
+    with crash_at("after-outcome", 2), pytest.raises(Crash):
+        execute(bench.session, fork, edited)
+    bench.effects.clear()
+    resumed = bench.session.resume(bench.store.run(fork.id))
+    assert execute(bench.session, resumed, edited) == ("returned", [0, 1, 12, 13, 14])
+    assert bench.effects == {"look(14,)": 1}
+
+
+def test_an_error_that_ended_the_run_is_tried_again_and_nothing_else(bench: Bench) -> None:
+    """Resuming a failed run reopens exactly the step the error came from, also through `raise … from`."""
+    up = threading.Event()
+
+    def body(n: int) -> int:
+        if n == 2 and not up.is_set():
+            raise ConnectionError("down")
+        return n
+
+    fetch = bench.tool(body, name="fetch")
+    note = bench.tool(lambda text: text, name="note")
+
+    def agent() -> list[int]:
+        out = []
+        for n in range(4):
+            try:
+                out.append(fetch(n))
+            except ConnectionError as error:
+                note("cleaning up")
+                raise RuntimeError("agent failed") from error
+        return out
+
+    with pytest.raises(RuntimeError):
+        bench.new(agent)
+    up.set()
+    assert bench.resume(agent) == [0, 1, 2, 3]
+    assert bench.effects == {
+        "fetch(0,)": 1,
+        "fetch(1,)": 1,
+        "fetch(2,)": 2,
+        "fetch(3,)": 1,
+        "note('cleaning up',)": 1,
+    }
+
+
+def test_errors_collected_in_a_group_are_all_tried_again(bench: Bench) -> None:
+    """Members of an ExceptionGroup are found; steps between them are not repeated."""
+    up = threading.Event()
+
+    def body(n: int) -> int:
+        if n % 2 and not up.is_set():
+            raise ValueError(n)
+        return n
+
+    fetch = bench.tool(body, name="fetch")
+
+    def agent() -> list[int]:
+        out, errors = [], []
+        for n in range(5):
+            try:
+                out.append(fetch(n))
+            except ValueError as error:
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("some failed", errors)
+        return out
+
+    with pytest.raises(ExceptionGroup):
+        bench.new(agent)
+    up.set()
+    assert bench.resume(agent) == [0, 1, 2, 3, 4]
+    assert bench.effects == {f"fetch({n},)": 1 + n % 2 for n in range(5)}
+
+
+def test_a_run_that_failed_outside_steps_says_that_there_is_nothing_to_retry(bench: Bench) -> None:
+    """The error is raised again, no call is made, and the user is told why."""
+    look = bench.tool(lambda n: n, name="look")
+
+    def agent() -> None:
+        look(1)
+        raise KeyError("mine")
+
+    for go in (bench.new, bench.resume):
+        with pytest.raises(KeyError):
+            go(agent)
+    assert bench.effects["look(1,)"] == 1
+    assert any("came from no step" in notice for notice in bench.notices)
+
+
+def test_a_caught_error_is_a_checkpoint(bench: Bench) -> None:
+    """Replay raises an equal error: type, arguments, notes."""
+
+    def body() -> None:
+        error = LookupError("gone", 404)
+        error.add_note("seen at noon")
+        raise error
+
+    fail = bench.tool(body, name="fail")
+    look = bench.tool(lambda n: n, name="look")
+
+    def agent() -> tuple[str, object, list[str]]:
+        try:
+            fail()
+        except LookupError as error:
+            found = type(error).__name__, error.args, error.__notes__
+        look(1)
+        return found
+
+    bench.crash("after-start", 2, agent)
+    assert bench.resume(agent) == ("LookupError", ("gone", 404), ["seen at noon"])
+    assert bench.effects["fail()"] == 1
+
+
+@pytest.mark.parametrize(
+    ("say", "result", "sent"), [("retry", "sent", 2), ("supply", "by hand", 1), ("fail", "no", 1)]
+)
+def test_an_unsafe_step_in_doubt_waits_for_a_person(bench: Bench, say: str, result: str, sent: int) -> None:
+    """`retry`, `supply` and `fail` each do what they say, while the run waits."""
+
+    send = bench.tool(lambda: "sent", name="send", effect="unsafe")
+
+    def agent() -> str:
+        try:
+            return str(send())
+        except DurableError as error:
+            return "no" if "lost" in str(error) else "?"
+
+    bench.crash("after-call", 1, agent)
+    run_id = bench.record.id
+
+    def person() -> None:
+        while bench.facade.run(run_id).status != "waiting":
+            pass
+        if say == "retry":
+            bench.facade.retry(run_id, "1.0")
+        elif say == "supply":
+            bench.facade.supply(run_id, "1.0", "by hand")
+        else:
+            bench.facade.fail(run_id, "1.0", "lost in the post")
+
+    decider = threading.Thread(target=person)
+    decider.start()
+    assert bench.resume(agent) == result
+    decider.join()
+    assert bench.effects["send()"] == sent
+    with pytest.raises(DurableError, match="not in doubt"):
+        bench.facade.retry(run_id, "1.0")
+
+
+def test_reconcile_answers_by_itself(bench: Bench) -> None:
+    """`reconcile=` is called with the arguments; its result counts, `durable.RETRY` makes the call again."""
+    answers: list[object] = ["found", durable.RETRY]
+    send = bench.tool(
+        lambda to: f"sent {to}", name="send", effect="unsafe", reconcile=lambda to: (answers.pop(0), to)[0]
+    )
+    for expected, sent in (("found", 1), ("sent b", 2)):
+        to = "ab"[2 - len(answers)]
+        bench.crash("after-call", 1, lambda to=to: send(to))
+        assert bench.resume(lambda to=to: send(to)) == expected
+        assert bench.effects[f"send('{to}',)"] == sent
+
+
+def test_a_run_parks_when_nobody_answers(bench: Bench) -> None:
+    """With `park_after` the code is left by a BaseException, and the run waits with no process."""
+    send = bench.tool(lambda: "sent", name="send", effect="unsafe")
+
+    def agent() -> str:
+        try:
+            return str(send())
+        except Exception:
+            return "swallowed"
+
+    bench.crash("after-call", 1, agent)
+    with pytest.raises(durable.RunParked):
+        bench.resume(agent, park_after=0.0)
+    assert bench.record.status == "waiting"
+    bench.facade.supply(bench.record.id, "1.0", 42)
+    assert bench.resume(agent) == "42"
+
+
+def test_the_idempotency_key_is_stable(bench: Bench) -> None:
+    """The same in every attempt, process and automatic fork; another in a fork made on purpose."""
+    keys: list[str] = []
+    send = bench.tool(lambda: keys.append(durable.idempotency_key()), name="send")
+    tail = bench.tool(lambda n: n, name="tail")
+    bench.crash("after-call", 1, send)
+    bench.crash("after-call", 1, send, resume=True)
+    bench.fork(lambda: (send(), tail(1)))
+    bench.fork(lambda: (send(), tail(1)), at="1.0", kind="user")
+    assert len(keys) == 4
+    assert len(set(keys[:3])) == 1
+    assert keys[3] != keys[0]
+
+
+def test_an_attempt_cut_off_goes_on_with_its_children(bench: Bench) -> None:
+    """After a crash the children of the attempt replay; after an error the next attempt makes them anew."""
+    child = bench.tool(lambda n: n, name="child")
+    broken = threading.Event()
+
+    def body() -> int:
+        total = child(1) + child(2)
+        if broken.is_set():
+            broken.clear()
+            raise OSError("once")
+        return int(total)
+
+    parent = bench.tool(body, name="parent", retries=1, backoff=lambda n: 0.0)
+    bench.crash("after-outcome", 1, parent)
+    broken.set()
+    assert bench.resume(parent) == 3
+    assert bench.effects == {"parent()": 3, "child(1,)": 2, "child(2,)": 2}
+
+
+def test_attempts_are_journaled_and_survive(bench: Bench) -> None:
+    """Two failures before a crash leave one of three retries."""
+    failures = iter([True, True, True, False])
+
+    def body() -> str:
+        if next(failures):
+            raise TimeoutError("slow")
+        return "ok"
+
+    fetch = bench.tool(body, name="fetch", retries=3, backoff=lambda n: 0.0)
+    bench.crash("after-attempt", 2, fetch)
+    assert bench.resume(fetch) == "ok"
+    assert bench.steps()[0].attempts == 4
+    assert bench.effects["fetch()"] == 4
+
+
+def test_a_result_that_cannot_be_stored_is_an_error_that_names_the_path(bench: Bench) -> None:
+    """The call happened; the error says what in its result cannot be kept."""
+    make = bench.tool(lambda: {"rows": [1, threading.Lock()]}, name="make")
+    with pytest.raises(EncodingError) as caught:
+        bench.new(make)
+    assert "['rows'][1]" in str(caught.value)
+    assert bench.effects["make()"] == 1
+
+
+def test_arguments_changed_in_place_are_changed_again_on_replay(bench: Bench) -> None:
+    """Lists, dicts and sets keep their identity and get what the tool put into them."""
+
+    def body(messages: list[str], seen: set[int], memory: dict[str, list[int]]) -> int:
+        messages.append("answer")
+        seen.add(7)
+        memory["notes"].append(1)
+        return len(messages)
+
+    ask = bench.tool(body, name="ask")
+    look = bench.tool(lambda n: n, name="look")
+
+    def agent() -> tuple[list[str], set[int], list[int]]:
+        messages, seen, notes = ["question"], {1}, [0]
+        memory = {"notes": notes}
+        ask(messages, seen, memory=memory)
+        look(1)
+        assert memory["notes"] is notes
+        return messages, seen, notes
+
+    expected = ["question", "answer"], {1, 7}, [0, 1]
+    assert bench.new(agent) == expected
+    bench.crash("after-start", 2, agent)
+    assert bench.resume(agent) == expected
+
+
+def test_readings_replay(bench: Bench) -> None:
+    """`now`, `uuid4` and what the code reads by itself are the same after a crash."""
+    import random
+    import uuid
+
+    look = bench.tool(lambda *args: len(args), name="look")
+
+    def agent() -> tuple[object, ...]:
+        got = durable.now(), durable.uuid4(), uuid.uuid4(), random.random()
+        look(*got)
+        look("again")
+        return got
+
+    first: list[tuple[object, ...]] = []
+    bench.crash("after-start", 2, lambda: first.append(agent()))
+    seen = [step.arguments for step in bench.steps()]
+    bench.resume(agent)
+    assert [step.arguments for step in bench.steps()] == seen
+    assert sum(bench.effects.values()) == 2
+
+
+def test_a_task_that_outlives_its_run_is_refused(bench: Bench) -> None:
+    """Its calls raise; nothing is journaled after the end."""
+    look = bench.tool(lambda n: n, name="look")
+    caught: list[BaseException] = []
+
+    def late(go: threading.Event) -> None:
+        go.wait(5)
+        try:
+            look(1)
+        except durable.RunClosedError as error:
+            caught.append(error)
+
+    go = threading.Event()
+    thread = threading.Thread(target=late, args=(go,))
+    bench.new(lambda: thread.start())
+    go.set()
+    thread.join()
+    assert len(caught) == 1
+    assert "outlived" in str(caught[0])
+    assert not bench.effects
+
+
+def test_cancelled_by_another_process(bench: Bench) -> None:
+    """A cancel ends a waiting coroutine, and the run for good."""
+    started = threading.Event()
+
+    @durable.tool
+    async def wait() -> None:
+        started.set()
+        await asyncio.sleep(30)
+
+    async def agent() -> None:
+        await wait()
+
+    def person() -> None:
+        started.wait(5)
+        bench.facade.cancel(bench.record.id, by="the boss")
+
+    threading.Thread(target=person).start()
+    with pytest.raises(BaseException):  # noqa: B017 - CancelledError, of asyncio.run
+        bench.new(agent)
+    assert bench.record.status == "cancelled"
+    with pytest.raises(DurableError, match="cancelled"):
+        bench.session.resume(bench.record)
