@@ -271,7 +271,7 @@ def execute(session: Session, run: LiveRun, fn: Callable[[], Any]) -> tuple[Lite
                 value = fn()
             finally:
                 activation.leave()
-    except BaseException as raised:
+    except BaseException as raised:  # noqa: BLE001 - how it ended, whatever it was
         error = raised
     if run.lost is not None:
         run.writer.close()

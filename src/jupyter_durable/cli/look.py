@@ -159,7 +159,8 @@ def _parent(run: RunInfo) -> str | None:
 def _step(step: StepInfo) -> str:
     facts: dict[str, Any] = {
         "kind": step.kind,
-        "status": step.status.replace("_", " ") + (" (history: not replayed any more)" if step.history else ""),
+        "status": step.status.replace("_", " ")
+        + (" (history: not replayed any more)" if step.history else ""),
         "scope": step.scope,
         "effect": step.effect,
         "attempts": step.attempts,

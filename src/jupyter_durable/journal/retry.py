@@ -35,9 +35,8 @@ class RetryPolicy:
         import tenacity  # here: only a failing tool pays for the import
 
         if isinstance(self.backoff, int | float):
-            wait: Any = tenacity.wait_exponential_jitter(
-                initial=self.backoff, max=self.limit, jitter=self.backoff / 2
-            )
+            wait: Any = tenacity.wait_exponential(multiplier=self.backoff, max=self.limit)
+            wait += tenacity.wait_random(0, self.backoff / 2)
         elif isinstance(self.backoff, tenacity.wait.wait_base):
             wait = self.backoff
         else:

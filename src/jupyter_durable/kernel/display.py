@@ -63,9 +63,7 @@ def line(text: str, kind: str = "notice") -> Bundle:
     """
     text, icon = one_line(text), ICONS.get(kind, ICONS["notice"])
     tint = f' style="color:{_TINTS[kind]}"' if kind in _TINTS else ""
-    html = (
-        f'<div style="{_LINE};{_PAD}"><span aria-hidden="true"{tint}>{icon}{_TEXT_STYLE}</span> {escape(text)}</div>'
-    )
+    html = f'<div style="{_LINE};{_PAD}"><span aria-hidden="true"{tint}>{icon}{_TEXT_STYLE}</span> {escape(text)}</div>'
     return {"text/plain": f"{icon} {text}", "text/html": html}
 
 
@@ -92,7 +90,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, before: str = "
         html += [f'<th scope="col" style="{_HEAD}">{escape(cell)}</th>' for cell in head]
         html.append("</tr></thead><tbody>")
         for row in cells:
-            html += ["<tr>", *(f'<td style="{_CELL}{_nowrap(cell)}">{escape(cell)}</td>' for cell in row), "</tr>"]
+            html += [
+                "<tr>",
+                *(f'<td style="{_CELL}{_nowrap(cell)}">{escape(cell)}</td>' for cell in row),
+                "</tr>",
+            ]
         html.append("</tbody></table>")
     if after:
         text.append(after)

@@ -136,10 +136,7 @@ def _show(host: KernelHost, rest: str) -> None:
     info = store.run(record.id)
     before = f"{info.name} {short(info.id)}: {info.status} {ago(_now() - info.updated_at)}"
     before += f"; resuming it: {store.plan(info.id)}" if info.status not in FINAL else ""
-    rows = [
-        (s.id, s.scope, _state(s), _took(s), display.one_line(s.arguments, 100), _end(s))
-        for s in steps
-    ]
+    rows = [(s.id, s.scope, _state(s), _took(s), display.one_line(s.arguments, 100), _end(s)) for s in steps]
     doubts = [s for s in steps if s.status == "in_doubt" and s.effect == "unsafe" and not s.history]
     after = "\n".join(line for s in doubts for line in _question(s, short(info.id)))
     host.publish(
@@ -155,10 +152,10 @@ def _question(step: StepInfo, run: str) -> list[str]:
     """What only a person can say about a step in doubt, as lines to copy."""
     at = f"{run} {step.id}"
     return [
-        f"did step {step.id} {step.name} happen?",
-        f"%durable retry {at}    it did not: make the call",
-        f"%durable supply {at} VALUE    it did, and this was its result: a Python expression",
-        f"%durable fail {at} WHY    neither: go on with an error",
+        f"did step {step.id} {display.one_line(step.name, 60)} happen?",
+        f"no, make the call: %durable retry {at}",
+        f"yes, and this was its result: %durable supply {at} EXPR",
+        f"go on with an error instead: %durable fail {at} WHY",
     ]
 
 
