@@ -17,11 +17,10 @@ pytestmark = [pytest.mark.bench, pytest.mark.slow]
 
 NOISE = 1.25
 ALLOWED = {
-    # Two transactions and one sync against one of each: where a sync takes 0.15 ms, they are not hidden by it.
+    # A step is two transactions (start, outcome) and one sync, the floor one of each. About 0.18 ms of ours is
+    # not the sync's; where that takes 0.14 ms the store's two appends alone are 1.7 x, at 0.5 ms the same sum is 1.4 x.
     "sync_step": 1.75,
     "async_step": 1.5,
-    # Imports, mostly, and those depend on what is installed beside us (see `first_step`).
-    "first_step": 1.75,
 }
 
 

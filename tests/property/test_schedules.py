@@ -76,7 +76,7 @@ def compound(nodes: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.builds(Par, st.sampled_from(THREAD_KINDS), several(blocking)),
         st.builds(Race, st.lists(nodes, min_size=2, max_size=3).map(tuple), st.booleans()),
         st.builds(Try, nodes, nodes, st.booleans()),
-        st.builds(Timeout, st.sampled_from(("wait_for", "timeout", "anyio")), st.sampled_from((1, 3, 50)), nodes),
+        st.builds(Timeout, st.sampled_from(("wait_for", "timeout", "anyio")), st.sampled_from((4, 10, 60)), nodes),
         st.builds(Nested, nodes),
         st.builds(Nested, blocking, st.just(True)),
     )
@@ -199,6 +199,8 @@ class Story:
         last = lives[-1].told
         for n, life in enumerate(lives[:-1]):
             for path, told in life.told.items():
+                if "as_completed" in path:  # it spawns in the order of a set: equal strands have no names
+                    continue
                 assert last.get(path, told) == told, f"{path}: told {told} in process {n}, {last[path]} in the last"
         if self.result is not None and self.result[0] == "returned":
             self._replay()

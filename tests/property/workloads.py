@@ -145,7 +145,7 @@ class Life:
 class World:
     """The outside of the runs. `unique`: no two executions give equal results, as with a model."""
 
-    def __init__(self, seed: int, *, unique: bool, latencies: tuple[float, ...] = (0, 0, 0.001, 0.002)) -> None:
+    def __init__(self, seed: int, *, unique: bool, latencies: tuple[float, ...] = (0, 0, 0.001, 0.002, 0.008)) -> None:
         self.rng = random.Random(seed)
         self.unique = unique
         self.latencies = latencies

@@ -29,6 +29,8 @@ def ls(status: str | None, name: str | None, store: str | None, as_json: bool) -
 
     with closing(open_store(store)) as opened:
         runs = opened.runs(status=status, name=name)
+        # What is printed must be typed: it has to tell a run from those that were filtered out, too.
+        ids = prefixes([record.id for record in opened.journal.runs()])
     if as_json:
         click.echo(json.dumps([asdict(run) for run in runs], indent=2))
         return
@@ -36,8 +38,7 @@ def ls(status: str | None, name: str | None, store: str | None, as_json: bool) -
         wanted = " ".join(filter(None, (status, name and f"named {name}")))
         click.echo(f"no runs{' ' + wanted if wanted else ''} in this store")
         return
-    # 13 characters tell runs apart that are not in this list; fewer are the same for a minute.
-    now, ids = SystemClock().now(), prefixes([run.id for run in runs], 13)
+    now = SystemClock().now()
     click.echo(
         table(
             ["RUN", "NAME", "STATUS", "STEPS", "UPDATED", "NOTEBOOK"],
@@ -71,7 +72,7 @@ def show(run: str, step: str | None, store: str | None, as_json: bool) -> None:
     with closing(open_store(store)) as opened:
         info = opened.run(run)
         steps = opened.steps(info.id)
-        plan = None if info.status in FINAL else str(opened.plan(info.id))
+        plan = None if info.status in (*FINAL, "running") else str(opened.plan(info.id))
     if step is not None:
         found = find_step(steps, step, info)
         click.echo(json.dumps(asdict(found), indent=2) if as_json else _step(found))

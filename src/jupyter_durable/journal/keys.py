@@ -69,7 +69,8 @@ def coroutine_key(canonical: Canonical, coro: Any) -> str:
         return f"{type(coro).__qualname__}~"
     names, count = code.co_varnames, code.co_argcount + code.co_kwonlyargcount
     values = frame.f_locals
-    args, kwargs = tuple([values.get(name) for name in names[:count]]), {}
+    args: tuple[Any, ...] = tuple([values.get(name) for name in names[:count]])
+    kwargs: dict[str, Any] = {}
     if code.co_flags & CO_VARARGS:
         args += values.get(names[count], ())
         count += 1

@@ -65,6 +65,8 @@ def _words(rest: str, usage: str, *, least: int, most: int) -> list[str]:
         words = shlex.split(rest)
     except ValueError as error:
         _wrong(f"{error} in: {rest}", f"%durable {usage}")
+    if "#" in words:  # as people write it behind Python
+        words = words[: words.index("#")]
     if not least <= len(words) <= most:
         _wrong("something is missing" if len(words) < least else "too many words", f"%durable {usage}")
     return words
@@ -135,7 +137,7 @@ def _show(host: KernelHost, rest: str) -> None:
         return
     info = store.run(record.id)
     before = f"{info.name} {short(info.id)}: {info.status} {ago(_now() - info.updated_at)}"
-    before += f"; resuming it: {store.plan(info.id)}" if info.status not in FINAL else ""
+    before += f"; resuming it: {store.plan(info.id)}" if info.status not in (*FINAL, "running") else ""
     rows = [(s.id, s.scope, _state(s), _took(s), display.one_line(s.arguments, 100), _end(s)) for s in steps]
     doubts = [s for s in steps if s.status == "in_doubt" and s.effect == "unsafe" and not s.history]
     after = "\n".join(line for s in doubts for line in _question(s, short(info.id)))

@@ -358,9 +358,10 @@ class _Step:
         written = self.leave(clean=False)
         if self.run.lost is not None or self.run.closed or self.run.lease is None:
             return
-        unmade = not self.started and self.decision.step is None
-        begun = self.start() if unmade else ()
-        self.run.writer.put([*begun, *written, self.outcome("cancelled", **({"unmade": True} if unmade else {}))])
+        if self.started or self.decision.step is not None:
+            self.run.writer.put([*written, self.outcome("cancelled")])
+        else:
+            self.run.writer.put([*self.start(), self.outcome("cancelled", unmade=True)])
 
 
 def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -209,9 +209,7 @@ class Writer:
         if idle and answers:
             self._next_answer(loop, answers, 0)
 
-    def _next_answer(
-        self, loop: asyncio.AbstractEventLoop, answers: deque[_Item], turns: int
-    ) -> None:
+    def _next_answer(self, loop: asyncio.AbstractEventLoop, answers: deque[_Item], turns: int) -> None:
         # One outcome, and when the loop has come to rest the next: a replay cannot tell which were committed
         # together, and whoever waits for the first of them must find as many as then.
         if turns < RESTLESS and len(getattr(loop, "_ready", ())):

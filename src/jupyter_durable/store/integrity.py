@@ -118,6 +118,8 @@ def _base(rows: Rows, row: RunRow) -> Iterator[Problem]:
         if found is None:
             yield Problem(row.id, "parent", f"run {origin} is missing")
             return
+        if type(found[0].base_seq) is not int:
+            return  # damage of the parent's own row, reported there
         if row.base_seq > found[0].base_seq:
             if rows.entry_hash(found[0].run, row.base_seq) != row.base_hash:
                 yield Problem(

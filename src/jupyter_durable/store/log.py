@@ -16,6 +16,7 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from jupyter_durable.errors import StoreError
 from jupyter_durable.store.faults import FAULTS, translate
@@ -33,9 +34,10 @@ class LogFile:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._fd)
+    def __del__(self, suppress: Any = contextlib.suppress, close: Any = os.close) -> None:
+        # Bound here: when the interpreter ends, the names of this module may be gone before its objects.
+        with suppress(AttributeError, OSError):
+            close(self._fd)
 
     def sync(self) -> None:
         """Return when all that was committed survives power loss. Raises `OSError`."""

@@ -6,6 +6,7 @@ Order is history: never edit, reorder or remove a migration that a release has s
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -56,6 +57,14 @@ CREATE TABLE inbox (
 ) WITHOUT ROWID
 """
 
+_SET = "jupyter_durable"
+_HISTORY = """
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY, "migration_set" TEXT, "name" TEXT, "applied_at" TEXT
+);
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name")
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (m001_journal,)
 
 
@@ -80,20 +89,33 @@ def check(connection: sqlite3.Connection, path: object, known: int = len(MIGRATI
     return at == known
 
 
+def _begin(connection: sqlite3.Connection) -> None:
+    # What sqlite-utils would do and note. Importing it brings numpy and pandas along where they are installed,
+    # and the first durable cell of a new user would wait a second for that.
+    for statement in (*_M001.split(";"), *_HISTORY.split(";")):
+        connection.execute(statement)
+    done = datetime.datetime.now(datetime.UTC).isoformat(" ")
+    connection.execute(
+        "INSERT INTO _sqlite_migrations VALUES (1, ?, ?, ?)", (_SET, m001_journal.__name__, done)
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute("PRAGMA user_version = 1")
+
+
 def upgrade(connection: sqlite3.Connection, path: object, steps: Sequence[Migration] = MIGRATIONS) -> None:
     """Apply the migrations the file has not had, all or none; several processes may try at once.
 
     `connection` is in autocommit mode (`isolation_level=None`).
     """
-    from sqlite_utils import Database
-    from sqlite_utils.migrations import Migrations
-
     connection.execute("BEGIN IMMEDIATE")
     try:
         if version(connection) == 0:
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            _begin(connection)
         if not check(connection, path, len(steps)):
-            history = Migrations("jupyter_durable")
+            from sqlite_utils import Database
+            from sqlite_utils.migrations import Migrations
+
+            history = Migrations(_SET)
             for step in steps:
                 history(name=step.__name__)(step)
             history.apply(Database(connection, recursive_triggers=False))
