@@ -474,3 +474,38 @@ def test_cancelled_by_another_process(bench: Bench) -> None:
     assert bench.record.status == "cancelled"
     with pytest.raises(DurableError, match="cancelled"):
         bench.session.resume(bench.record)
+
+
+def test_goto_stops_at_a_step_whatever_the_call_is_now(bench: Bench) -> None:
+    """Looking back must work when the code has diverged there: nothing is compared, nothing executed."""
+    from jupyter_durable.runtime.run import ReplayEnd
+    from jupyter_durable.testing import execute
+
+    look = bench.tool(lambda n: n, name="look")
+    bench.new(lambda: [look(1), look(2)])
+    seen: list[int] = []
+    with pytest.raises(ReplayEnd):
+        execute(
+            bench.session,
+            bench.session.replay(bench.record, until="1.1"),
+            lambda: (seen.append(look(1)), look(99)),
+        )
+    assert seen == [1]
+    assert sum(bench.effects.values()) == 2
+
+
+def test_a_store_finds_runs_by_name(bench: Bench) -> None:
+    """People type names; the newest run of that name is meant."""
+    bench.new(lambda: None)
+    bench.new(lambda: None)
+    assert bench.facade.run("run").id == bench.record.id
+    with pytest.raises(DurableError, match="no run"):
+        bench.facade.run("rum")
+
+
+def test_prove_answers_for_unsafe_steps() -> None:
+    """A proof does not wait for a person for ever."""
+    from jupyter_durable.testing import prove
+
+    send = durable.tool(effect="unsafe")(lambda: "sent")
+    assert prove(lambda: [send(), send()], schedules=10).result == ["sent", "sent"]

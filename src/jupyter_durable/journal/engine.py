@@ -131,6 +131,13 @@ class LiveScope:
         self.cut = False
         self.counts: dict[str, int] = {}
 
+    def at(self) -> tuple[int, int] | None:
+        """The scope and position of the step expected next here, if it is known."""
+        if self.cursor < len(self.steps):
+            step = self.steps[self.cursor]
+            return step.scope, step.pos
+        return None
+
     @property
     def replaying(self) -> bool:
         """Whether recorded steps are left in this scope."""

@@ -21,7 +21,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from jupyter_durable.capture.functions import wrap
-from jupyter_durable.errors import DurableError, LeaseLost, RunParked
+from jupyter_durable.errors import DivergenceError, DurableError, LeaseLost, RunParked
 from jupyter_durable.kernel import arguments, display
 from jupyter_durable.kernel.arguments import CellArguments
 from jupyter_durable.kernel.bracket import CellInfo
@@ -61,11 +61,12 @@ class Voice:
         self._kept: list[str] | None = []
 
     def __call__(self, text: str) -> None:
-        """Say a line."""
+        """Say a line, or several."""
         if self._kept is not None:
             self._kept.append(text)
-        else:
-            self._context.copy().run(self._host.say, text)
+            return
+        for line in text.split("\n"):
+            self._context.copy().run(self._host.say, line)
 
     def first(self, text: str = "", kind: str = "notice") -> None:
         """Say this, then all that was kept; from here on lines are said at once."""
@@ -174,7 +175,7 @@ class KernelHost:
         source = cell.source
         given = CellArguments(resume=rest) if verb == RESUME else arguments.parse(header, self.shell)
         journal = self.store(given.store).journal
-        session = self._session(journal, place, voice)
+        session = self._session(journal, place, voice, given.store)
         if verb == RESUME:
             source = stored_cell(session, journal.run(rest))[1]
         launch = Launch(self, session, place, given, source, voice)
@@ -207,8 +208,9 @@ class KernelHost:
             opened.next_input = f"{header}\n{source}"
         return opened
 
-    def _session(self, journal: Any, place: Place, voice: Voice) -> Session:
-        return Session(journal, output=self._recorder, label=place.label, on_notice=voice)
+    def _session(self, journal: Any, place: Place, voice: Voice, url: str | None = None) -> Session:
+        flags = f"--store {shlex.quote(url)}" if url else ""
+        return Session(journal, output=self._recorder, label=place.label, on_notice=voice, flags=flags)
 
     def _enter(
         self, launched: Launched, place: Place, voice: Voice, patterns: Sequence[str], *, goto: str = ""
@@ -305,6 +307,8 @@ class KernelHost:
             self.say(f"{run.name} {how}: {done}", "completed" if error is None else "failed")
         elif status == "completed":
             self.say(f"{run.name} completed: {done}", status)
+        elif isinstance(leaf, DivergenceError):
+            self.say(f"{run.name} stopped: {done}; nothing was lost", "interrupted")
         elif status == "interrupted":
             self.say(f"{run.name} interrupted: {done}; run the cell again to resume it", status)
         else:

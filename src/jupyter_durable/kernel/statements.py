@@ -107,11 +107,12 @@ class StatementLog:
         """Remember what an executed cell bound.
 
         `failed_line`: the (transformed) line, counted from 1, of the top-level statement that raised;
-        it and what follows was not executed. A cell that does not parse is passed over.
+        it and what follows was not executed. A cell that does not parse, or that somebody's input
+        transformer refuses, never ran and is passed over.
         """
         try:
             tree = parse(cell_source, transform)
-        except SyntaxError:
+        except Exception:  # noqa: BLE001 - a transformer may raise anything
             return
         for node in tree.body:
             if failed_line is not None and (node.end_lineno or node.lineno) >= failed_line:

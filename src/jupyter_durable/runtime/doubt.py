@@ -91,13 +91,16 @@ def _verdict(item: InboxItem) -> Verdict:
 def _ask(run: LiveRun, step: RecordedStep) -> None:
     place = f"{run.id[:13]} {step.id}"
     if step.seq == OWN:  # announced by a fork, not made
-        what, again, done = "is about to be repeated", "make the call", "do not, take this as its result"
+        what, again, done = "is about to be repeated", "make the call", "leave it, and take this as its result"
     else:
-        what, again, done = "was cut off", "it did not happen: make the call", "it did, with this result"
+        what, again, done = "was cut off", "it did not happen, make the call", "it did, and this was its result"
+    # A terminal first: this process is busy waiting.
     run.notice(
-        f"step {step.id} {step.name} {what} and is declared unsafe, so the run waits for you. "
-        f"%durable retry {place} ({again}) · %durable supply {place} VALUE ({done}) · "
-        f"%durable fail {place} WHY; from a terminal: jupyter durable retry|supply|fail {place}"
+        f"step {step.id} {step.name} {what} and is declared unsafe, so the run waits for you to say, in a terminal:\n"
+        f"{again}: jupyter durable retry {place}{run.flags}\n"
+        f"{done}: jupyter durable supply {place} VALUE{run.flags}\n"
+        f"go on with an error instead: jupyter durable fail {place} WHY{run.flags}\n"
+        f"or stop the cell, say it here with %durable, and run the cell again"
     )
     run.set_status("waiting")
 
@@ -106,7 +109,7 @@ def _park(run: LiveRun, step: RecordedStep) -> RunParked:
     place = f"{run.id[:13]} {step.id}"
     run.parked = RunParked(
         f"run {run.name!r} waits for a person: step {step.id} {step.name} may or may not have happened",
-        hint=f"jupyter durable retry|supply|fail {place}, then run it again",
+        hint=f"jupyter durable retry {place}{run.flags} (or supply, or fail), then run it again",
     )
     return run.parked
 
@@ -151,6 +154,8 @@ async def wait_async(run: LiveRun, step: RecordedStep) -> Verdict:
 
 def settle(run: LiveRun, scope: Scope, call: Call, step: RecordedStep, verdict: Verdict) -> Decision:
     """Journal the verdict and turn it into a decision."""
+    done = {"retry": "make the call", "supply": "it happened, with the result given", "fail": "it failed"}
+    run.notice(f"step {step.id} {step.name}: {done[verdict.action]} (said {verdict.by})")
     drafts = [
         Draft(
             "decision",

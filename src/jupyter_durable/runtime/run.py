@@ -118,6 +118,7 @@ class LiveRun:
         options: Options | None = None,
         output: OutputPort | None = None,
         on_notice: Callable[[str], None] | None = None,
+        flags: str = "",
     ) -> None:
         self.record = record
         self.id = record.id
@@ -150,6 +151,8 @@ class LiveRun:
         self._unwritten: list[Scope] = []
         self._cap = Cap(self.notice)
         self._on_notice = on_notice
+        # What a command in a hint needs to find this run's store, when it is not the usual one.
+        self.flags = f" {flags}" if flags else ""
         self._scopes = 1
         self._has_chunk = store.has_chunk
         self.user_code: Callable[[Mapping[str, Any]], bool] = is_main
@@ -283,7 +286,7 @@ class LiveRun:
     # -- saying things -----------------------------------------------------------------------------
 
     def notice(self, text: str) -> None:
-        """Something the user should know; once."""
+        """Something the user should know; once. Lines after the first are commands to copy."""
         if text not in self.stats.notices:
             self.stats.notices.append(text)
             if self._on_notice is not None:

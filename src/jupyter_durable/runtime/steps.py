@@ -71,6 +71,9 @@ class _Step:
 
     def decide(self, *, final: bool = False) -> Decision:
         run = self.run
+        until = run.options.until
+        if until is not None and self.scope.state.at() == until:
+            raise ReplayEnd  # whatever the call is now: this is where to stop
         with run.lock:
             decision = run.engine.decide(self.scope.state, self.call, final=final)
             if run.turns.waiting:
@@ -80,10 +83,8 @@ class _Step:
         if isinstance(decision, Execute | Adopt) and decision.first:
             run.writer.put(decision.first)  # now: the caller may be cancelled before its call is made
             self.scope.forget_readings(cut=True)
-        until = run.options.until
-        if until is not None and not isinstance(decision, Wait):
-            step = decision.step if isinstance(decision, Replay | Execute) else None
-            if step is not None and (step.scope, step.pos) == until:
+        if until is not None and isinstance(decision, Replay | Execute) and decision.step is not None:
+            if (decision.step.scope, decision.step.pos) == until:  # its scope has just found its place
                 raise ReplayEnd
         return decision
 

@@ -51,6 +51,7 @@ class Session:
         output: OutputPort | None = None,
         label: str = "",
         on_notice: Callable[[str], None] | None = None,
+        flags: str = "",
     ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
@@ -58,6 +59,7 @@ class Session:
         self.output = output
         self.owner: Owner = this_owner(label)
         self._on_notice = on_notice
+        self._flags = flags
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -231,6 +233,7 @@ class Session:
             options=options,
             output=self.output,
             on_notice=self._on_notice,
+            flags=self._flags,
         )
 
     def _lineage(self, record: RunRecord) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jupyter_durable.errors import DurableError
+from jupyter_durable.errors import DurableError, RunNotFoundError
 from jupyter_durable.journal.index import ROOT, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import FINAL, Draft, InboxItem, Payload, Problem, RunInfo, RunRecord, StepInfo
@@ -51,15 +51,30 @@ class Store:
         return [info for info in infos if status is None or info.status == status]
 
     def run(self, run_id: str) -> RunInfo:
-        """One run, by id or unique prefix. Raises `RunNotFoundError`."""
-        return self._info(self.journal.run(run_id))
+        """One run, by id, unique prefix, or name (the newest of that name). Raises `RunNotFoundError`."""
+        return self._info(self._record(run_id))
+
+    def _record(self, run: str) -> RunRecord:
+        try:
+            return self.journal.run(run)
+        except RunNotFoundError:
+            named = self.journal.runs(name=run)
+            if not named:
+                raise
+        notebooks = {record.notebook for record in named}
+        if len(notebooks) > 1:
+            raise RunNotFoundError(
+                f"{len(notebooks)} notebooks have a run named {run!r}",
+                hint="say which by its id: jupyter durable ls",
+            )
+        return named[0]
 
     def _info(self, record: RunRecord) -> RunInfo:
         return view.run_info(record, self._session.index(record.id), alive=self._session.alive(record))
 
     def steps(self, run_id: str) -> list[StepInfo]:
         """The run's steps in journal order, those left behind by forks and retries marked `history`."""
-        record = self.journal.run(run_id)
+        record = self._record(run_id)
         return view.steps(
             self._session.index(record.id),
             self._session.renderer(record),
@@ -69,11 +84,11 @@ class Store:
 
     def plan(self, run_id: str) -> view.Plan:
         """What resuming the run will do."""
-        return self._session.plan(self.journal.run(run_id))
+        return self._session.plan(self._record(run_id))
 
     def verify(self, run_id: str | None = None) -> list[Problem]:
         """What was altered, removed or truncated, in one run or in the whole store."""
-        return self.journal.verify(self.journal.run(run_id).id if run_id is not None else None)
+        return self.journal.verify(self._record(run_id).id if run_id is not None else None)
 
     def retry(self, run_id: str, step_id: str, *, by: str = "") -> InboxItem:
         """A step in doubt did not happen: make the call. Raises `AlreadyDecidedError`."""
@@ -81,7 +96,7 @@ class Store:
 
     def supply(self, run_id: str, step_id: str, value: Any, *, by: str = "") -> InboxItem:
         """A step in doubt happened, and this is its result. Raises `AlreadyDecidedError`."""
-        record = self.journal.run(run_id)
+        record = self._record(run_id)
         payload = self._session.codec.encode(
             value, bind=record.id, has_chunk=lambda digest: False, what="the supplied value"
         )
@@ -101,7 +116,7 @@ class Store:
         message: str = "",
         payload: Payload | None = None,
     ) -> InboxItem:
-        record = self.journal.run(run_id)
+        record = self._record(run_id)
         step = self._step(record, step_id)
         if step.outcome is not None:
             raise DurableError(
@@ -126,7 +141,7 @@ class Store:
 
     def cancel(self, run_id: str, *, by: str = "") -> None:
         """End the run for good: a live one at its next step, one without a process at once."""
-        record = self.journal.run(run_id)
+        record = self._record(run_id)
         if record.status in FINAL:
             raise DurableError(
                 f"run {record.name!r} is already {record.status}", hint="%durable list shows the others"
