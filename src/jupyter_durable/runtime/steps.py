@@ -83,8 +83,9 @@ class _Step:
         if isinstance(decision, Execute | Adopt) and decision.first:
             run.writer.put(decision.first)  # now: the caller may be cancelled before its call is made
             self.scope.forget_readings(cut=True)
-        if until is not None and isinstance(decision, Replay | Execute) and decision.step is not None:
-            if (decision.step.scope, decision.step.pos) == until:  # its scope has just found its place
+        if until is not None:  # a scope that had to find its place first
+            step = getattr(decision, "step", None)
+            if step is not None and (step.scope, step.pos) == until and not isinstance(decision, Wait):
                 raise ReplayEnd
         return decision
 
