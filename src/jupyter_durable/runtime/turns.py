@@ -18,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
+from types import FrameType
 from typing import Literal
 
 from jupyter_durable.clock import Clock
@@ -77,7 +78,10 @@ class _Moving:
         self.place: tuple[int, int] | None = None
         self.seen = self.since = now
 
-    def rests(self, place: tuple[int, int], now: float) -> bool:
+    def rests(self, frame: FrameType | None, now: float) -> bool:
+        if frame is None:  # it has ended
+            return True
+        place = id(frame), frame.f_lasti
         if place != self.place:
             self.place, self.seen = place, now
         return now - self.seen >= _BLOCKED or now - self.since > _PATIENCE
@@ -110,6 +114,7 @@ class Turns:
         self._strands: Counter[int] = Counter()
         self._came = 0
         self._stirring: dict[asyncio.AbstractEventLoop, int] = {}  # loops at work, and for how many turns
+        self._blocking: dict[asyncio.AbstractEventLoop, tuple[int, _Moving]] = {}  # the threads of these
         self._threads: dict[int, _Moving] = {}  # those that were let go on and have not come to rest
         self._progress_at = clock.monotonic()
         self._seen = (-1, -1)
@@ -190,7 +195,7 @@ class Turns:
             self._drain(waiter, loop)
         assert waiter.event is not None
         try:
-            while not waiter.event.wait(_BLOCKED if self._threads else _TICK):
+            while not waiter.event.wait(_BLOCKED if self._threads or self._stirring else _TICK):
                 with self._lock:
                     if (lost := self.lost()) is not None:
                         raise lost
@@ -291,6 +296,8 @@ class Turns:
         if loop in self._stirring:
             return
         self._stirring[loop] = 0
+        if (thread := getattr(loop, "_thread_id", None)) is not None:
+            self._blocking[loop] = thread, _Moving(self._clock.monotonic())
         try:
             if asyncio._get_running_loop() is loop:
                 loop.call_soon(self._pump, loop)
@@ -317,16 +324,20 @@ class Turns:
         """Whether what was delivered before `waiter`'s turn has had its consequences."""
         if self.open or self.single():
             return True
-        return not self._stirring and not (self._threads and self._threads_move())
+        if self._threads or (self._stirring and waiter.loop is None):
+            self._look_at_threads()
+        return not self._stirring and not self._threads
 
-    def _threads_move(self) -> bool:
+    def _look_at_threads(self) -> None:
         frames = sys._current_frames()
         now = self._clock.monotonic()
         for thread, moving in list(self._threads.items()):
-            frame = frames.get(thread)
-            if frame is None or moving.rests((id(frame), frame.f_lasti), now):
+            if moving.rests(frames.get(thread), now):
                 del self._threads[thread]
-        return bool(self._threads)
+        for loop, (thread, moving) in list(self._blocking.items()):
+            if moving.rests(frames.get(thread), now):  # by what it runs: it may wait for the very thread that asks
+                self._stirring.pop(loop, None)
+                del self._blocking[loop]
 
     def _grant(self, waiter: _Waiter, grant: Grant) -> None:
         self._leave(waiter)
