@@ -13,7 +13,7 @@ from jupyter_durable.store.sqlite import SqliteStore
 from jupyter_durable.testing import execute
 
 sys.path.insert(0, str(Path(__file__).parent))
-import agents
+import golden_agents as agents
 
 JOURNALS = sorted(Path(__file__).parent.glob("*.gz"))
 

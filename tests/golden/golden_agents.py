@@ -1,6 +1,6 @@
 """The code behind the golden journals. Never edit what a released journal was made with: add to it.
 
-`python tests/golden/agents.py NAME` makes `NAME.gz` anew, for a release that adds one.
+`python tests/golden/golden_agents.py NAME` makes `NAME.gz` anew, for a release that adds one.
 """
 
 from __future__ import annotations
@@ -91,6 +91,6 @@ def make(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    import agents  # under the name that the tests import it by: types are stored by their module
+    import golden_agents as agents  # under the name that the tests import it by: types are stored by their module
 
     agents.make(Path(__file__).with_name(f"{sys.argv[1]}.gz"))
