@@ -103,6 +103,7 @@ def current_scope() -> Scope | None:
         return scope
     child = run.open_scope(scope, "~")
     child.owner = owner
+    run.turns.threads += isinstance(owner, int)  # one that is not ours to watch
     child.attempt = scope.attempt
     SCOPE.set(child)
     return child

@@ -108,6 +108,7 @@ def _submit(
     run = parent.run
     child = run.open_scope(parent, callable_key(run.canonical, fn, args, kwargs))
     child.attempt = parent.attempt
+    run.turns.threads += 1
     context, fn, args, kwargs = _look_through(fn, args, kwargs)
 
     def work() -> Any:
@@ -159,6 +160,7 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
     args = getattr(thread, "_args", ())
     child = run.open_scope(parent, callable_key(run.canonical, target, args, getattr(thread, "_kwargs", {})))
     child.attempt = parent.attempt
+    run.turns.threads += 1
     context = copy_context()
     body = thread.run
 

@@ -120,6 +120,7 @@ class Turns:
         self._seen = (-1, -1)
         self._changes = -1
         self._ticking: set[asyncio.AbstractEventLoop] = set()
+        self.threads = 0  # strands of the run that are threads
         self.open = engine.order.exhausted
         self.single: Callable[[], bool] = lambda: False
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
@@ -193,6 +194,9 @@ class Turns:
             waiter = _Waiter(place, scope, held, None)
             self._enter(waiter)
             self._drain(waiter, loop)
+            if loop is not None and not self.threads:
+                self._check(None, blocked=True)
+                self._drain(waiter, loop)
         assert waiter.event is not None
         try:
             while not waiter.event.wait(_BLOCKED if self._threads or self._stirring else _TICK):
@@ -200,7 +204,7 @@ class Turns:
                     if (lost := self.lost()) is not None:
                         raise lost
                     if waiter.grant is None:
-                        self._check(None)
+                        self._check(None, blocked=loop is not None and not self.threads)
                         self._drain(waiter, loop)
         except BaseException:
             with self._lock:
@@ -284,6 +288,7 @@ class Turns:
 
     def thread_ends(self, thread: int) -> None:
         """That thread has handed over what it had to say."""
+        self.threads -= 1
         if not self.open:
             with self._lock:
                 self._threads.pop(thread, None)
@@ -372,8 +377,11 @@ class Turns:
                 self._check(loop)
             self._tick(loop)
 
-    def _check(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Whether what is expected can still come; if not, go on without it. Under the lock."""
+    def _check(self, loop: asyncio.AbstractEventLoop | None, *, blocked: bool = False) -> None:
+        """Whether what is expected can still come; if not, go on without it. Under the lock.
+
+        `blocked`: the caller blocks the loop, and nobody is outside of it.
+        """
         expected = self._order.expected()
         now = self._clock.monotonic()
         mark = (self._order.at, self._engine.changes)
@@ -383,7 +391,7 @@ class Turns:
         if expected is None or not self._waiters or self._next() is not None:
             return  # somebody's turn has come, in this loop turn or the next
         step, _ = expected
-        if self._stuck(step, loop) or now - self._progress_at > min(
+        if blocked or self._stuck(step, loop) or now - self._progress_at > min(
             LONGEST, SLACK + 2 * self._order.gap()
         ):
             self._give_up(step)
