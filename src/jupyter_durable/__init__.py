@@ -69,7 +69,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(
-        ("idempotency_key", "log", "now", "progress", "step", "tool", "uuid4"), "jupyter_durable.capture.functions"
+        ("idempotency_key", "log", "now", "progress", "step", "tool", "uuid4"),
+        "jupyter_durable.capture.functions",
     ),
     **dict.fromkeys(("run", "open_store"), "jupyter_durable.session"),
     **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),

@@ -251,7 +251,9 @@ def _open(session: Session, run_id: str | None, options: Options) -> LiveRun:
     return session.resume(session.store.run(run_id), options=options)
 
 
-def execute(session: Session, run: LiveRun, fn: Callable[[], Any]) -> tuple[Literal["returned", "raised"], Any]:
+def execute(
+    session: Session, run: LiveRun, fn: Callable[[], Any]
+) -> tuple[Literal["returned", "raised"], Any]:
     """Execute `fn()`, sync or async, as `run`; how it ended.
 
     Raises `Crash` (or `LeaseLost`) if that ended the run, and `DivergenceError`.

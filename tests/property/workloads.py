@@ -9,6 +9,8 @@ arguments): so a result that turns up at another place, or a call made twice, sh
 engine believes.
 """
 
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 import asyncio
@@ -145,7 +147,9 @@ class Life:
 class World:
     """The outside of the runs. `unique`: no two executions give equal results, as with a model."""
 
-    def __init__(self, seed: int, *, unique: bool, latencies: tuple[float, ...] = (0, 0, 0.001, 0.002, 0.008)) -> None:
+    def __init__(
+        self, seed: int, *, unique: bool, latencies: tuple[float, ...] = (0, 0, 0.001, 0.002, 0.008)
+    ) -> None:
         self.rng = random.Random(seed)
         self.unique = unique
         self.latencies = latencies

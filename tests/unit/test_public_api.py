@@ -26,7 +26,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def _errors() -> list[type[BaseException]]:
-    found = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)]
+    found = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, BaseException)
+    ]
     return [cls for cls in found if not cls.__name__.startswith("_")]
 
 
@@ -54,4 +58,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         "print([m for m in ('pydantic', 'sqlite3', 'sqlite_utils', 'IPython', 'numpy', 'nbclient', 'tenacity', "
         "'psutil', 'anywidget', 'jupyter_durable.runtime', 'jupyter_durable.session') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

@@ -103,7 +103,8 @@ def current_scope() -> Scope | None:
         return scope
     child = run.open_scope(scope, "~")
     child.owner = owner
-    run.turns.threads += isinstance(owner, int)  # one that is not ours to watch
+    if isinstance(owner, int):
+        run.turns.thread_spawned()  # and will never be seen to end: it is not ours
     child.attempt = scope.attempt
     SCOPE.set(child)
     return child

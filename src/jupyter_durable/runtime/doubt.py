@@ -91,9 +91,17 @@ def _verdict(item: InboxItem) -> Verdict:
 def _ask(run: LiveRun, step: RecordedStep) -> None:
     place = f"{run.id[:13]} {step.id}"
     if step.seq == OWN:  # announced by a fork, not made
-        what, again, done = "is about to be repeated", "make the call", "leave it, and take this as its result"
+        what, again, done = (
+            "is about to be repeated",
+            "make the call",
+            "leave it, and take this as its result",
+        )
     else:
-        what, again, done = "was cut off", "it did not happen, make the call", "it did, and this was its result"
+        what, again, done = (
+            "was cut off",
+            "it did not happen, make the call",
+            "it did, and this was its result",
+        )
     # A terminal first: this process is busy waiting.
     run.notice(
         f"step {step.id} {step.name} {what} and is declared unsafe, so the run waits for you to say, in a terminal:\n"

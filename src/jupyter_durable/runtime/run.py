@@ -9,6 +9,7 @@ LiveRun ─┬─ engine, turns     what to do about a call, and when (under one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.canonical import Canonical
-from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked
+from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked, StoreError
 from jupyter_durable.journal.divergence import explain
 from jupyter_durable.journal.engine import Call, Diverged, Engine, Execute
 from jupyter_durable.journal.index import ROOT, Index, RecordedStep
@@ -141,6 +142,7 @@ class LiveRun:
         self.lease = lease
         self.closed = False
         self.lost: BaseException | None = None
+        self.broken: Exception | None = None
         self.parked: RunParked | None = None
         self.stats = Stats()
         self.main = Scope(self, self.engine.main)
@@ -189,13 +191,13 @@ class LiveRun:
         return self._scopes == 1
 
     def stopping(self) -> BaseException | None:
-        """Why no further call may be made: the lease is lost, the run is cancelled, or it parks. Else None.
+        """Why no further call may be made: the lease is lost, a write failed, the run is cancelled or parks. Else None.
 
         Code that swallows one of these meets it again at its next call.
         """
         if self.lost is None and self.cancelled_by is not None:
             return RunCancelled(f"run {self.name!r} was cancelled by {self.cancelled_by}")
-        return self.lost or self.parked
+        return self.lost or self.broken or self.parked
 
     def _timer_in_run(self, handle: asyncio.TimerHandle) -> bool:
         context = getattr(handle, "_context", None)
@@ -217,8 +219,8 @@ class LiveRun:
     # -- writing ---------------------------------------------------------------------------------
 
     def _append(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
-        if self.lost is not None:
-            raise self.lost
+        if (stopped := self.lost or self.broken) is not None:
+            raise stopped
         if self.lease is None:
             raise LeaseLost(f"run {self.name!r} is only being replayed here")
         self.store.append(self.lease, drafts, durable=durable, status=status)
@@ -226,6 +228,9 @@ class LiveRun:
     def _write_failed(self, error: BaseException) -> None:
         if isinstance(error, LeaseLost):
             self.lost = error
+        elif self.broken is None:
+            # What was to be written is not: going on would leave a gap in the journal.
+            self.broken = error if isinstance(error, Exception) else StoreError("a write was interrupted")
 
     def encode(self, value: Any, what: str) -> Payload:
         """A value that replay will need. Raises `EncodingError`."""
@@ -339,18 +344,21 @@ class LiveRun:
             elif self.engine.diverged is not None and not isinstance(error, DivergenceError):
                 found = self.engine.diverged
             self.closed = True
-        status, meta = self._verdict(error, found)
+        stopped = self.lost or self.broken
+        status, meta = self._verdict(error or stopped, found)
+        closed = Draft("closed", ROOT, 0, {"s": status, **meta, **(extra or {})})
         try:
-            if self.lost is None and self.lease is not None and not self.options.replay_only:
-                self.writer.commit(
-                    [Draft("closed", ROOT, 0, {"s": status, **meta, **(extra or {})})],
-                    durable=True,
-                    status=status,
-                )
+            if stopped is None and self.lease is not None and not self.options.replay_only:
+                self.writer.commit([closed], durable=True, status=status)
         finally:
             self.writer.close()
+        if self.lost is None and self.broken is not None and self.lease is not None:
+            with contextlib.suppress(StoreError):  # there may be room again, for a short word
+                self.store.append(self.lease, [closed], durable=True, status=status)
         if found is not None:
             raise self.divergence(found) from error
+        if stopped is not None and error is None:
+            raise stopped  # swallowed by the code, but it did not come to its end durably
         return status
 
     def _verdict(
@@ -365,6 +373,8 @@ class LiveRun:
             return "cancelled", {"by": self.cancelled_by or ""}
         if error is None:
             return "completed", {}
+        if self.broken is not None:
+            return "interrupted", {"x": f"{type(self.broken).__name__}: {_first_line(self.broken)}"}
         if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit | ReplayEnd):
             return "interrupted", {}
         return "failed", {

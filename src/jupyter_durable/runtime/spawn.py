@@ -108,7 +108,7 @@ def _submit(
     run = parent.run
     child = run.open_scope(parent, callable_key(run.canonical, fn, args, kwargs))
     child.attempt = parent.attempt
-    run.turns.threads += 1
+    run.turns.thread_spawned()
     context, fn, args, kwargs = _look_through(fn, args, kwargs)
 
     def work() -> Any:
@@ -124,14 +124,19 @@ def _submit(
             context.run(SCOPE.reset, token)
             run.close_scope(child, clean=clean)
 
-    def ended(_: Future[Any]) -> None:
-        if isinstance(child.owner, int):
-            run.turns.thread_ends(child.owner)
+    def ended(future: Future[Any]) -> None:
+        if future.cancelled():  # before any thread had taken it up
+            run.close_scope(child, clean=False)
+        run.turns.thread_ends(child.owner)
 
     # The pool may start a worker now; that thread outlives this call and is nobody's strand.
     token = SCOPE.set(None)
     try:
         future = original(pool, work)
+    except BaseException:
+        run.close_scope(child, clean=False)
+        run.turns.thread_ends(None)
+        raise
     finally:
         SCOPE.reset(token)
     # After the callbacks of whoever awaits it, which asyncio adds when this has returned.
@@ -160,7 +165,7 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
     args = getattr(thread, "_args", ())
     child = run.open_scope(parent, callable_key(run.canonical, target, args, getattr(thread, "_kwargs", {})))
     child.attempt = parent.attempt
-    run.turns.threads += 1
+    run.turns.thread_spawned()
     context = copy_context()
     body = thread.run
 
@@ -181,6 +186,7 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
         original(thread)
     except BaseException:
         run.close_scope(child, clean=False)
+        run.turns.thread_ends(None)
         raise
 
 

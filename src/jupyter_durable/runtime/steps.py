@@ -152,7 +152,14 @@ class _Step:
         )
         started = drafts[-1]
         entry = Entry(
-            doubt.OWN, "start", decision.scope, decision.pos, run.clock.now(), dict(started.meta), started.payload, b""
+            doubt.OWN,
+            "start",
+            decision.scope,
+            decision.pos,
+            run.clock.now(),
+            dict(started.meta),
+            started.payload,
+            b"",
         )
         return RecordedStep(entry)
 

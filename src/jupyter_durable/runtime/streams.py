@@ -103,14 +103,12 @@ class _Stream(_Step):
             self.written += self.run.output.stop(self.recording)
         SCOPE.reset(self.token)
 
-    def item(self, value: Any) -> Any:
-        """Queue an item for the journal."""
+    def chunk(self, value: Any) -> list[Draft]:
+        """The entry of an item."""
         decision = self.decision
         payload = self.run.encode(value, f"item {self.count} of {self.spec.name}")
-        self.run.writer.put([Draft("chunk", decision.scope, decision.pos, {"i": self.count}, payload)])
         self.count += 1
-        kill_point("after-chunk")
-        return value
+        return [Draft("chunk", decision.scope, decision.pos, {"i": self.count - 1}, payload)]
 
     def leave(self, *, clean: bool) -> list[Draft]:
         if self.left is not None:
@@ -209,9 +207,7 @@ def _produce(step: _Stream, fn: Callable[..., Generator[Any, Any, Any]]) -> Gene
             limiter.release()
 
 
-def _pass_on(
-    step: _Stream, source: Generator[Any, Any, Any]
-) -> Generator[Any, Any, tuple[list[Draft], Any]]:
+def _pass_on(step: _Stream, source: Generator[Any, Any, Any]) -> Generator[Any, Any, tuple[list[Draft], Any]]:
     go_on: Callable[[], Any] = partial(next, source)
     while True:
         step.resume()
@@ -222,9 +218,10 @@ def _pass_on(
             break
         finally:
             step.suspend()
-        item = step.item(value)
+        step.run.writer.put(step.chunk(value))
+        kill_point("after-chunk")
         try:
-            go_on = partial(source.send, (yield item))
+            go_on = partial(source.send, (yield value))
         except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle
             go_on = partial(source.throw, error)
     return step.ended(result), result
@@ -304,9 +301,13 @@ async def stream_async(
                     break
                 finally:
                     step.suspend()
-                item = step.item(value)
+                if turns.single():
+                    run.writer.put(step.chunk(value))
+                else:  # who waits for the first of several streams finds as many as a replay does
+                    await run.writer.start_async(step.chunk(value), durable=False, in_turn=True)
+                kill_point("after-chunk")
                 try:
-                    go_on = partial(source.asend, (yield item))
+                    go_on = partial(source.asend, (yield value))
                 except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle
                     go_on = partial(source.athrow, error)
             await run.writer.commit_async(step.ended(), durable=True)

@@ -166,6 +166,8 @@ class Turns:
             task = asyncio.current_task()
             assert task is not None
             loop.call_soon(_cancel_again, task, *error.args)
+        if (lost := self.lost()) is not None:
+            raise lost
         return waiter.grant or "turn"
 
     async def cancelled(self, step: RecordedStep) -> None:
@@ -280,21 +282,28 @@ class Turns:
 
     # -- coming to rest ----------------------------------------------------------------------------
 
+    def thread_spawned(self) -> None:
+        """A strand that is a thread will begin."""
+        with self._lock:
+            self.threads += 1
+
     def thread_begins(self) -> None:
         """The calling thread is a strand of the run, and about to do something."""
         if not self.open:
             with self._lock:
                 self._threads[threading.get_ident()] = _Moving(self._clock.monotonic())
 
-    def thread_ends(self, thread: int) -> None:
-        """That thread has handed over what it had to say."""
-        self.threads -= 1
-        if not self.open:
-            with self._lock:
+    def thread_ends(self, thread: int | None) -> None:
+        """That thread (None: one that never began) has handed over what it had to say."""
+        with self._lock:
+            self.threads -= 1
+            if self.open:
+                return
+            if thread is not None:
                 self._threads.pop(thread, None)
-                for loop in {w.loop for w in self._waiters if w.loop is not None}:
-                    self._stir(loop)
-                self._nudge()
+            for loop in {w.loop for w in self._waiters if w.loop is not None}:
+                self._stir(loop)
+            self._nudge()
 
     def _stir(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop has something to do; when it has no more, `advance`."""
@@ -340,7 +349,9 @@ class Turns:
             if moving.rests(frames.get(thread), now):
                 del self._threads[thread]
         for loop, (thread, moving) in list(self._blocking.items()):
-            if moving.rests(frames.get(thread), now):  # by what it runs: it may wait for the very thread that asks
+            if moving.rests(
+                frames.get(thread), now
+            ):  # by what it runs: it may wait for the very thread that asks
                 self._stirring.pop(loop, None)
                 del self._blocking[loop]
 
@@ -372,6 +383,10 @@ class Turns:
             self._ticking.discard(loop)
             if not self._waiters:
                 return
+            if self.lost() is not None:
+                for waiter in [w for w in self._waiters if w.place != _CANCEL]:
+                    self._grant(waiter, "overdue")
+                return
             self.advance()
             if not self._stirring:
                 self._check(loop)
@@ -391,8 +406,10 @@ class Turns:
         if expected is None or not self._waiters or self._next() is not None:
             return  # somebody's turn has come, in this loop turn or the next
         step, _ = expected
-        if blocked or self._stuck(step, loop) or now - self._progress_at > min(
-            LONGEST, SLACK + 2 * self._order.gap()
+        if (
+            blocked
+            or self._stuck(step, loop)
+            or now - self._progress_at > min(LONGEST, SLACK + 2 * self._order.gap())
         ):
             self._give_up(step)
 

@@ -22,11 +22,11 @@ RESTLESS = 64
 
 
 class _Item:
-    __slots__ = ("drafts", "durable", "error", "future", "loop", "ready", "status")
+    __slots__ = ("drafts", "durable", "error", "future", "in_turn", "loop", "ready", "status")
 
     def __init__(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None = None) -> None:
         self.drafts = drafts
-        self.durable = durable
+        self.durable = self.in_turn = durable
         self.status = status
         self.error: BaseException | None = None
         self.ready = False
@@ -91,22 +91,25 @@ class Writer:
         self._order()
         await item.future
 
-    async def start_async(self, drafts: Sequence[Draft], *, durable: bool) -> None:
+    async def start_async(self, drafts: Sequence[Draft], *, durable: bool, in_turn: bool = False) -> None:
         """`commit_async`, for a start: it needs no sync, so it is written in the loop's own thread.
 
         At once if the loop has nothing else to do, else together with the starts of this turn of it.
+        `in_turn`: the caller goes on as with an outcome, when what came before has come to rest.
         """
         if durable:
             await self.commit_async(drafts, durable=True)
             return
         loop = asyncio.get_running_loop()
-        if not self._queue and not len(getattr(loop, "_ready", ())) and self._io.acquire(blocking=False):
+        idle = not len(getattr(loop, "_ready", ())) and not (in_turn and self._answering.get(loop))
+        if idle and not self._queue and self._io.acquire(blocking=False):
             try:
                 self._write(drafts, False, None)
             finally:
                 self._io.release()
             return
         item = _Item(drafts, False)
+        item.in_turn = in_turn
         item.loop = loop
         item.future = loop.create_future()
         self._queue.append(item)
@@ -202,7 +205,7 @@ class Writer:
             answers = self._answering[loop] = deque()
         idle = not answers
         for item in items:
-            if item.durable:
+            if item.in_turn:
                 answers.append(item)
             else:
                 _tell(item)

@@ -9,7 +9,7 @@ from typing import Any
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.display import show, show_call
-from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.errors import DurableError, RunNotFoundError, StoreError
 from jupyter_durable.journal.edits import cut_at
 from jupyter_durable.journal.engine import reopen
 from jupyter_durable.journal.index import ROOT, Index
@@ -256,7 +256,11 @@ class Session:
         finally:
             kill_point("after-close")
             if run.lease is not None and run.lost is None:
-                self.store.release(run.lease)
+                try:
+                    self.store.release(run.lease)
+                except StoreError:
+                    if run.broken is None:  # else it has been said
+                        raise
 
     # -- reading ---------------------------------------------------------------------------------
 
