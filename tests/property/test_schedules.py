@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from workloads import (
@@ -126,10 +127,12 @@ def timed(node: Node, *, against: bool = False) -> bool:
     match node:
         case Sleep() | Par(kind="to_thread" | "anyio_thread" | "pool" | "thread"):
             return against
+        case Call(blocking=True) | Nested(blocking=True) if against:
+            return True  # while it blocks the loop, a timer runs out that no step is waiting under
         case Race(nodes=nodes) | Par(kind="as_completed", nodes=nodes):
             return any(timed(n, against=True) for n in nodes)
-        case Timeout(node=inner):
-            return against or timed(inner, against=True)
+        case Timeout(ms=ms, node=inner):
+            return ms < 1000 or against or timed(inner, against=True)
         case Seq(nodes) | Par(nodes=nodes):
             return any(timed(n, against=against) for n in nodes)
         case Try(inner, handler):
@@ -256,8 +259,50 @@ def law(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> Non
     assert same(story.result, plain.result), f"undisturbed: {plain.result}, here: {story.result}"
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-@given(tree=trees, plan=crashes, seed=st.integers(0, 1000), unique=st.booleans())
+runs = given(tree=trees, plan=crashes, seed=st.integers(0, 1000), unique=st.booleans())
+relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@settings(relaxed, max_examples=80)
+@runs
 def test_any_agent(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:
     """A tree of any shape, crashed anywhere, ends as the undisturbed one does, and executes nothing completed again."""
     law(tree, plan, seed, unique)
+
+
+@pytest.mark.slow
+@settings(relaxed, max_examples=1500)
+@runs
+def test_any_agent_thoroughly(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:
+    """The same for a minute, that a night's work of examples may be found in a week of them."""
+    law(tree, plan, seed, unique)
+
+
+MIXED = Seq(
+    (
+        Call(arg=None),
+        Par("gather", (Call(arg=1), Seq((Call(arg=0), Call(arg=None))), Call(arg=1))),
+        Par("group", (Nested(Par("gather", (Call(arg=0), Call(arg=0)))), Workers(2, 3))),
+        Try(Par("group", (Call(arg=2), Call(arg=3, fails=True))), Call(arg=None), reraise=False),
+        Race((Call(arg=4), Call(arg=5), Call(arg=6)), cancel=True),
+        Par("to_thread", (Call(arg=7, blocking=True), Call(arg=8, blocking=True))),
+        Grow(),
+        Timeout("timeout", 10_000, Seq((Call(arg=9), Call(arg=None)))),
+        Call(arg=None, blocking=True),
+    )
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "point", [p for p in KILL_POINTS if p not in ("before-open", "after-attempt", "after-chunk")]
+)
+def test_a_crash_at_every_single_occurrence(point: str) -> None:
+    """One agent with a bit of everything, crashed at each occurrence of each kill point."""
+    for nth in range(1, 40):
+        story = tell(MIXED, [(point, nth)], seed=nth, unique=True)
+        assert story.result is not None or story._failed()
+        if not story.crashes:
+            assert nth > 1, "it never came to that point"
+            return
+    raise AssertionError("more occurrences than calls")

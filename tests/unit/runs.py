@@ -55,6 +55,13 @@ class Bench:
         """Take the newest run up again with `fn`."""
         return self._go(self.session.resume(self.record, options=Options(**options)), fn)
 
+    def execute_replay(self, fn: Callable[[], Any]) -> Any:
+        """Go through the newest run's journal with `fn`; nothing may be executed."""
+        before = Counter(self.effects)
+        value = self._go(self.session.replay(self.record), fn)
+        assert self.effects == before
+        return value
+
     def fork(
         self, fn: Callable[[], Any], *, at: str | None = None, kind: Any = "edit", **options: Any
     ) -> Any:

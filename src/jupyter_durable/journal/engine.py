@@ -481,6 +481,19 @@ class Engine:
             "cut", scope.id, 0, {"drop": drop, "scopes": scopes, "upto": self.index.head}
         )
 
+    def uncancel(self, step: RecordedStep) -> Draft:
+        """A doubtful cancellation does not come again: the step was cut off; what was done because of it is history."""
+        history = [later for later in self.index.unwound(step) if not self.order.came(later.start_at)]
+        for later in history:
+            self.order.drop(later)
+        meta = {"steps": [[step.scope, step.pos]], "history": [later.seq for later in history], "uncancelled": True}
+        draft = Draft("retry", ROOT, 0, meta)
+        self.index.preview(draft)
+        for later in history:
+            if (live := self.bound.get(later.scope)) is not None:
+                live.steps = self.index.scopes[later.scope].steps
+        return draft
+
     def _waiting_children(self, scope: LiveScope) -> Iterable[LiveScope]:
         for (parent, _), group in self._groups.items():
             if parent == id(scope):

@@ -7,7 +7,8 @@ them from the journal:
 - a `cut` (a fork going live in a scope) drops what its parent recorded from there on;
 - a cancellation that nothing survived (the cancel or interrupt that ended a process) leaves its
   steps open: it is confirmed only by a later start, outside any handler, in its own scope or an
-  ancestor's (`_settle`);
+  ancestor's (`_settle`). If the process was killed meanwhile it is doubtful: it may come again (a
+  timeout), and then what was done because of it still counts; if it does not, the step is open;
 - steps made inside an attempt whose step has an outcome are covered by that outcome.
 """
 
@@ -33,6 +34,7 @@ class RecordedStep:
         "chunks",
         "chunks_at",
         "digest",
+        "doubtful",
         "effect",
         "ended_at",
         "failures",
@@ -75,6 +77,7 @@ class RecordedStep:
         self.chunks: list[Entry] | None = None  # of a stream, delivered in the present attempt
         self.reopened = False
         self.history = False
+        self.doubtful = False
         self.opened_at = entry.at
         self.ended_at: float | None = None
         # "c": made while a cancel was being handled; "e": while errors of the steps `refs` were.
@@ -100,6 +103,13 @@ class RecordedStep:
         self.outcome = self.unseen = self.mutation = self.output = self.ended_at = self.chunks = None
         self.failures += 1
         self.reopened = True
+
+    def uncancel(self) -> None:
+        """The cancellation did not come again: the step is cut off, and goes on with the children it has."""
+        self.reopened = self.outcome is not None and "unmade" in self.outcome.meta
+        self.outcome, self.unseen, self.doubtful = self.unseen, None, False
+        if self.outcome is None:
+            self.output = self.ended_at = None
 
 
 class RecordedScope:
@@ -156,6 +166,7 @@ class Index:
         self._cancels: list[RecordedStep] = []
         self._unwinds: list[RecordedStep] = []
         self._last_plain: dict[int, int] = {}
+        self._began = 0  # the first entry of the process whose entries are being folded
         self.extend(entries)
 
     def extend(self, entries: Iterable[Entry]) -> None:
@@ -184,6 +195,8 @@ class Index:
             step.reopened = False
             if entry.meta["s"] == "cancelled":
                 self._cancels.append(step)
+                if step.chunks:  # the last one may not have been delivered any more
+                    del step.chunks[entry.meta["n"] :]
         elif kind == "values":
             self.scopes[entry.scope].values.append((entry.seq, entry.meta["v"]))
         elif kind == "scope":
@@ -204,13 +217,11 @@ class Index:
         elif kind == "mutation":
             self._by_place[entry.scope, entry.pos].mutation = entry
         elif kind == "retry":
-            self._reopen(entry.meta["steps"], entry.meta.get("history", ()))
+            self._reopen(entry.meta)
         elif kind == "cut":
             self._cut(entry.meta)
         elif kind == "resumed":
-            self._resumed_at.append(entry.seq)
-            self.closed = None
-            self._settle()
+            self._take_up(entry)
         elif kind == "closed":
             self.closed = entry
             if entry.meta["s"] == "completed":
@@ -227,11 +238,15 @@ class Index:
                 place.notes = [*(place.notes or ()), entry]
         elif kind == "opened":
             if self.opened is not None:  # a fork takes its parent's journal up
-                self._resumed_at.append(entry.seq)
-                self.closed = None
-                self._settle()
+                self._take_up(entry)
             if self.opened is None or entry.payload is not None:
                 self.opened = entry
+
+    def _take_up(self, entry: Entry) -> None:
+        self._settle()
+        self._resumed_at.append(entry.seq)
+        self._began = entry.seq
+        self.closed = None
 
     def _start(self, entry: Entry) -> None:
         place = entry.scope, entry.pos
@@ -258,23 +273,31 @@ class Index:
 
     def _settle(self) -> None:
         """A process has ended here: cancellations that it did not outlive leave their steps open."""
+        killed = self.closed is None
         for step in self._cancels:
-            if step.outcome is not None and not self._survived(step.scope, step.outcome.seq):
-                unmade = step.outcome.meta.get("unmade")
-                step.outcome = step.unseen
-                if step.outcome is None:
-                    step.output = step.ended_at = None
-                if unmade:  # so nothing came to pass
+            step.doubtful = False
+            if step.outcome is None or self._survived(step.scope, step.outcome.seq):
+                continue
+            if killed or step.outcome.seq < self._began:
+                step.doubtful = True
+            else:
+                step.uncancel()
+                if step.reopened:  # it had not been made: nothing came to pass
                     step.history = True
                     self.scopes[step.scope].steps.remove(step)
         for step in self._unwinds:
+            step.doubtful = False
             if not self._survived(step.scope, step.seq):
-                step.history = True
-        if any(step.history for step in self._unwinds):
-            for scope in self.scopes.values():
-                scope.steps = [step for step in scope.steps if not step.history]
-        self._cancels.clear()
-        self._unwinds.clear()
+                step.doubtful = killed or step.seq < self._began
+                step.history = not step.doubtful
+        self._forget_history(self._unwinds)
+        self._cancels = [step for step in self._cancels if step.doubtful]
+        self._unwinds = [step for step in self._unwinds if step.doubtful]
+
+    def _forget_history(self, steps: Iterable[RecordedStep]) -> None:
+        for number in {step.scope for step in steps if step.history}:
+            scope = self.scopes[number]
+            scope.steps = [step for step in scope.steps if not step.history]
 
     def _survived(self, scope: int, seq: int) -> bool:
         while scope != ROOT:
@@ -283,20 +306,21 @@ class Index:
             scope = self.scopes[scope].parent
         return False
 
-    def _reopen(self, steps: Iterable[Iterable[int]], history: Iterable[int]) -> None:
-        for place in steps:
-            scope, pos = place
+    def _reopen(self, meta: dict[str, Any]) -> None:
+        for scope, pos in meta["steps"]:
             step = self._by_place[scope, pos]
+            if meta.get("uncancelled"):
+                step.uncancel()
+                continue
             step.reopen()
             while scope != ROOT:
                 self.scopes[scope].soft = True
                 scope = self.scopes[scope].parent
-        gone = set(history)
-        if gone:
-            for recorded in self.scopes.values():
-                for step in recorded.steps:
-                    step.history = step.history or step.seq in gone
-                recorded.steps = [step for step in recorded.steps if not step.history]
+        gone = set(meta.get("history", ()))
+        left = [step for step in self._by_place.values() if step.seq in gone] if gone else []
+        for step in left:
+            step.history = True
+        self._forget_history(left)
 
     def _cut(self, meta: dict[str, Any]) -> None:
         upto = meta["upto"]
@@ -326,6 +350,11 @@ class Index:
     def step(self, scope: int, pos: int) -> RecordedStep | None:
         """The step at that place, history included."""
         return self._by_place.get((scope, pos))
+
+    def unwound(self, step: RecordedStep) -> list[RecordedStep]:
+        """The steps made while the doubtful cancellation of `step`, or one after it, was being handled."""
+        since = step.outcome.seq if step.outcome is not None else self.head
+        return [later for later in self._unwinds if later.seq > since]
 
     def all_steps(self) -> list[RecordedStep]:
         """Every step ever started, in journal order, history and abandoned ones included."""

@@ -51,9 +51,13 @@ class Order:
                 at += 1
             self.at = at
 
-    def is_next(self, place: int) -> bool:
-        """Whether the event at `place` is the one expected now."""
-        return place == self.at
+    def came(self, place: int) -> bool:
+        """Whether the event at `place` has come to pass again."""
+        return self._done[place] == _PASSED
+
+    def elapsed(self) -> float:
+        """Seconds from the first recorded event to the expected one."""
+        return max(0.0, _when(self.events[self.at]) - _when(self.events[0])) if self.at < self.size else 0.0
 
     def drop(self, step: RecordedStep) -> None:
         """The step will not be replayed: nobody waits for its call or its outcome."""
@@ -79,11 +83,11 @@ class Order:
 
     def gap(self) -> float:
         """Seconds that passed, when recorded, between the expected event and the one before it."""
-        if self.at >= self.size:
+        if not 0 < self.at < self.size:
             return 0.0
-        step, outcome = self.events[self.at]
-        now = step.opened_at if outcome is None else outcome.at
-        if self.at == 0:
-            return 0.0
-        before, ended = self.events[self.at - 1]
-        return max(0.0, now - (before.opened_at if ended is None else ended.at))
+        return max(0.0, _when(self.events[self.at]) - _when(self.events[self.at - 1]))
+
+
+def _when(event: tuple[RecordedStep, Entry | None]) -> float:
+    step, entry = event
+    return step.opened_at if entry is None else entry.at

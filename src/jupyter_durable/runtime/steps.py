@@ -214,8 +214,17 @@ class _Step:
         return value
 
     def not_cancelled(self, step: RecordedStep) -> Decision:
-        """The cancellation the journal recorded does not come: the code was edited, or has diverged."""
+        """The cancellation the journal recorded does not come: the code was edited, or has diverged.
+
+        Or it was an interrupt, and the process was killed before it could say so.
+        """
         run = self.run
+        if step.doubtful:
+            with run.lock:
+                again = run.engine.uncancel(step)
+                decision = run.engine.resume(self.scope.state, step, self.call)
+            run.writer.put([again])
+            return decision
         if not run.engine.soft:
             with run.lock:
                 run.engine.diverged = found = Diverged(step, None, step.scope)

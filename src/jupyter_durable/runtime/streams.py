@@ -16,9 +16,9 @@ from typing import Any
 from jupyter_durable.errors import DivergenceError
 from jupyter_durable.journal.engine import Adopt, Decision, Diverged, Execute, Replay, Wait
 from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.model import Draft
+from jupyter_durable.model import Draft, Payload
 from jupyter_durable.runtime import doubt
-from jupyter_durable.runtime.context import SCOPE, current_scope
+from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.origins import mark
 from jupyter_durable.runtime.steps import Spec, _Step
@@ -32,6 +32,10 @@ class _Stream(_Step):
     """A step whose result comes in items."""
 
     __slots__ = ("count", "written")
+
+    def __init__(self, scope: Scope, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(scope, spec, args, kwargs)
+        self.count = 0  # items delivered
 
     # -- replaying -------------------------------------------------------------------------------
 
@@ -88,7 +92,6 @@ class _Stream(_Step):
         """The start is committed; the producer has yet to run."""
         self.enter()
         self.written: list[dict[str, Any]] = []
-        self.count = 0
         self.suspend()
 
     def resume(self) -> None:
@@ -107,8 +110,10 @@ class _Stream(_Step):
         """The entry of an item."""
         decision = self.decision
         payload = self.run.encode(value, f"item {self.count} of {self.spec.name}")
-        self.count += 1
-        return [Draft("chunk", decision.scope, decision.pos, {"i": self.count - 1}, payload)]
+        return [Draft("chunk", decision.scope, decision.pos, {"i": self.count}, payload)]
+
+    def outcome(self, status: str, payload: Payload | None = None, **more: Any) -> Draft:
+        return super().outcome(status, payload, n=self.count, **more)
 
     def leave(self, *, clean: bool) -> list[Draft]:
         if self.left is not None:
@@ -125,7 +130,7 @@ class _Stream(_Step):
         more = {"closed": True} if early else {}
         written = self.leave(clean=True)
         payload = self.run.encode(value, f"the result of {self.spec.name}")
-        return [*written, self.outcome("completed", payload, n=self.count, **more)]
+        return [*written, self.outcome("completed", payload, **more)]
 
 
 def stream(
@@ -220,6 +225,7 @@ def _pass_on(step: _Stream, source: Generator[Any, Any, Any]) -> Generator[Any, 
             step.suspend()
         step.run.writer.put(step.chunk(value))
         kill_point("after-chunk")
+        step.count += 1
         try:
             go_on = partial(source.send, (yield value))
         except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle
@@ -306,6 +312,7 @@ async def stream_async(
                 else:  # who waits for the first of several streams finds as many as a replay does
                     await run.writer.start_async(step.chunk(value), durable=False, in_turn=True)
                 kill_point("after-chunk")
+                step.count += 1
                 try:
                     go_on = partial(source.asend, (yield value))
                 except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle

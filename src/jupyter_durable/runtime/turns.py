@@ -7,12 +7,14 @@ the same strand again, and who waits for the first of two does not find both. Wh
 
 - at once, when the scope it belongs to has ended or itself waits for a later turn;
 - at once in a fork whose loop has nothing else to do (the code was edited);
-- else after the time that it took when it was recorded, twice over, and a second.
+- else after the time that it took when it was recorded, twice over, and a second; but not while a
+  timer of the run is to go off (a timeout that was recorded is one).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 from collections import Counter
@@ -116,7 +118,7 @@ class Turns:
         self._stirring: dict[asyncio.AbstractEventLoop, int] = {}  # loops at work, and for how many turns
         self._blocking: dict[asyncio.AbstractEventLoop, tuple[int, _Moving]] = {}  # the threads of these
         self._threads: dict[int, _Moving] = {}  # those that were let go on and have not come to rest
-        self._progress_at = clock.monotonic()
+        self._began = self._progress_at = clock.monotonic()
         self._seen = (-1, -1)
         self._changes = -1
         self._ticking: set[asyncio.AbstractEventLoop] = set()
@@ -406,26 +408,36 @@ class Turns:
         if expected is None or not self._waiters or self._next() is not None:
             return  # somebody's turn has come, in this loop turn or the next
         step, _ = expected
-        if (
-            blocked
-            or self._stuck(step, loop)
-            or now - self._progress_at > min(LONGEST, SLACK + 2 * self._order.gap())
-        ):
+        if blocked or self._stuck(step, loop) or self._overdue(now):
             self._give_up(step)
+
+    def _overdue(self, now: float) -> bool:
+        if now - self._progress_at <= min(LONGEST, SLACK + 2 * self._order.gap()):
+            return False
+        if now - self._began > SLACK + 2 * self._order.elapsed():
+            return True
+        return not any(self._timer(loop) for loop in {w.loop for w in self._waiters if w.loop is not None})
 
     def _stuck(self, step: RecordedStep, loop: asyncio.AbstractEventLoop | None) -> bool:
         live = self._engine.bound.get(step.scope)
         if live is not None and (live.state == "ended" or self._strands[step.scope] > 0):
             return True
-        return self._engine.soft and loop is not None and self._idle(loop)
+        return self._engine.soft and loop is not None and not self.threads and self._idle(loop)
 
     def _idle(self, loop: asyncio.AbstractEventLoop) -> bool:
         ready = getattr(loop, "_ready", None)
-        if ready is None or len(ready):
-            return False
-        soon = loop.time() + SLACK
+        return ready is not None and not len(ready) and not self._timer(loop, loop.time() + SLACK)
+
+    def _timer(self, loop: asyncio.AbstractEventLoop, before: float = math.inf) -> bool:
+        """Whether a timer of the run's own code is to go off in `loop` (before then)."""
         timers: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
-        return not any(t.when() <= soon and not t.cancelled() and self.in_run(t) for t in timers)
+        return any(
+            timer.when() <= before
+            and not timer.cancelled()
+            and getattr(timer, "_callback", None) != self._on_tick
+            and self.in_run(timer)
+            for timer in timers
+        )
 
     def _give_up(self, step: RecordedStep) -> None:
         self._order.overdue(step.scope)
