@@ -486,7 +486,11 @@ class Engine:
         history = [later for later in self.index.unwound(step) if not self.order.came(later.start_at)]
         for later in history:
             self.order.drop(later)
-        meta = {"steps": [[step.scope, step.pos]], "history": [later.seq for later in history], "uncancelled": True}
+        meta = {
+            "steps": [[step.scope, step.pos]],
+            "history": [later.seq for later in history],
+            "uncancelled": True,
+        }
         draft = Draft("retry", ROOT, 0, meta)
         self.index.preview(draft)
         for later in history:
