@@ -15,7 +15,8 @@ from jupyter_durable.journal.retry import Backoff, RetryPolicy
 from jupyter_durable.model import Draft, Effect
 from jupyter_durable.runtime.context import SCOPE, current_scope
 from jupyter_durable.runtime.limits import Limiter
-from jupyter_durable.runtime.steps import Spec, perform, perform_async
+from jupyter_durable.runtime.step import Spec
+from jupyter_durable.runtime.steps import perform, perform_async
 from jupyter_durable.runtime.streams import stream, stream_async
 
 F = TypeVar("F", bound=Callable[..., Any])

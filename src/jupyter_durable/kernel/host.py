@@ -39,7 +39,7 @@ from jupyter_durable.kernel.outputs import OutputRecorder
 from jupyter_durable.kernel.where import Place, where
 from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.run import LiveRun, ReplayEnd, RunCancelled
-from jupyter_durable.runtime.steps import Spec
+from jupyter_durable.runtime.step import Spec
 from jupyter_durable.session import Session, Store, open_store
 from jupyter_durable.store.place import VARIABLE
 

@@ -60,6 +60,8 @@ class Activation:
         strands.install()
         _values.install(run.user_code)
         self._effects.install()
+        if run.instruments is not None:
+            run.instruments.install(run)
         with contextlib.suppress(RuntimeError):  # sync code: a loop that it starts is adopted then
             adopt_loop(asyncio.get_running_loop())
         if run.lease is not None:
@@ -82,6 +84,8 @@ class Activation:
         for effect in self._effects.drain():
             self.run.notice(str(effect))
         self._effects.remove()
+        if self.run.instruments is not None:
+            self.run.instruments.remove(self.run)
         _values.remove()
         strands.remove()
 

@@ -54,6 +54,18 @@ class OutputPort(Protocol):
         ...
 
 
+class InstrumentsPort(Protocol):
+    """What makes calls of other libraries steps: `capture.instruments`."""
+
+    def install(self, run: LiveRun) -> None:
+        """A run goes live."""
+        ...
+
+    def remove(self, run: LiveRun) -> None:
+        """It has ended."""
+        ...
+
+
 def is_main(names: Mapping[str, Any]) -> bool:
     """Whether a frame's globals are the notebook's (or the script's)."""
     main = sys.modules.get("__main__")
@@ -74,13 +86,15 @@ class Options:
 
     `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
     `park_after`: seconds to wait for a person before the run parks; None: for ever. `jitter`: gives
-    seconds by which every live call is delayed (for tests).
+    seconds by which every live call is delayed (for tests). `capture`: which calls of other libraries are
+    steps.
     """
 
     replay_only: bool = False
     until: tuple[int, int] | None = None
     park_after: float | None = None
     jitter: Callable[[], float] | None = None
+    capture: frozenset[str] = frozenset({"tools", "models", "http", "mcp"})
 
 
 @dataclass(slots=True)
@@ -120,6 +134,7 @@ class LiveRun:
         output: OutputPort | None = None,
         on_notice: Callable[[str], None] | None = None,
         flags: str = "",
+        instruments: InstrumentsPort | None = None,
     ) -> None:
         self.record = record
         self.id = record.id
@@ -132,6 +147,7 @@ class LiveRun:
         self.clock = clock or SystemClock()
         self.options = options or Options()
         self.output = output
+        self.instruments = instruments
         self.lock = threading.RLock()
         self.engine = Engine(index, soft=record.forked_from is not None)
         self.turns = Turns(self.engine, self.lock, self.clock)

@@ -6,7 +6,7 @@
                               ├─ Wait ──── siblings, or a person ── decide again
                               └─ Diverged ─ raise
 
-What the shells share is in `_Step`; what differs is only how they wait.
+What the shells share is `runtime.step`; what differs is only how they wait.
 """
 
 from __future__ import annotations
@@ -15,371 +15,13 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
-from jupyter_durable.errors import DurableError, EncodingError
-from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Replay, Wait
-from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.journal.retry import RetryPolicy
-from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
-from jupyter_durable.runtime import doubt, mutations
-from jupyter_durable.runtime.context import SCOPE, Attempt, Scope, current_scope
+from jupyter_durable.journal.engine import Adopt, Diverged, Execute, Replay, Wait
+from jupyter_durable.runtime import doubt
+from jupyter_durable.runtime.context import SCOPE, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
-from jupyter_durable.runtime.limits import Limiter
-from jupyter_durable.runtime.origins import mark, unwinding
-from jupyter_durable.runtime.run import LiveRun, ReplayEnd
-
-
-@dataclass(slots=True)
-class Spec:
-    """What is known about a kind of call before it is made. `timeout` is in seconds."""
-
-    name: str
-    kind: StepKind = "tool"
-    effect: Effect = "retryable"
-    retry: RetryPolicy | None = None
-    timeout: float | None = None
-    reconcile: Callable[..., Any] | None = None
-    limiter: Limiter | None = None
-
-
-class _Step:
-    """One call being answered. The shells drive it."""
-
-    __slots__ = ("args", "call", "decision", "failures", "fixed", "inner", "kwargs", "left", "recording", "run", "scope", "spec", "started", "text", "token", "watch")  # fmt: skip
-
-    def __init__(self, scope: Scope, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.scope = scope
-        self.run: LiveRun = scope.run
-        self.spec = spec
-        self.args = args
-        self.kwargs = kwargs
-        run = self.run
-        if (stopping := run.stopping()) is not None:
-            raise stopping
-        flag, refs = unwinding(run.id)
-        digest, self.text, self.fixed = run.canonical.identify(args, kwargs)
-        self.call = Call(spec.kind, spec.name, digest, spec.effect, flag, refs)
-        self.decision: Execute
-        self.failures = 0
-        self.started = False
-        self.left: list[Draft] | None = []
-        self.watch: Any = None
-
-    # -- deciding --------------------------------------------------------------------------------
-
-    def decide(self, *, final: bool = False) -> Decision:
-        run = self.run
-        until = run.options.until
-        if until is not None and self.scope.state.at() == until:
-            raise ReplayEnd  # whatever the call is now: this is where to stop
-        with run.lock:
-            decision = run.engine.decide(self.scope.state, self.call, final=final)
-            if run.turns.waiting:
-                run.turns.changed()
-        if isinstance(decision, Diverged):
-            raise run.divergence(decision, (self.args, self.kwargs))
-        if isinstance(decision, Execute | Adopt) and decision.first:
-            run.writer.put(decision.first)  # now: the caller may be cancelled before its call is made
-            self.scope.forget_readings(cut=True)
-        if until is not None:  # a scope that had to find its place first
-            step = getattr(decision, "step", None)
-            if step is not None and (step.scope, step.pos) == until and not isinstance(decision, Wait):
-                raise ReplayEnd
-        return decision
-
-    def gated(self, decision: Execute) -> bool:
-        """Whether a live call must still wait for the journal to be replayed."""
-        if self.run.turns.open:
-            return False
-        # A step cut off goes on with the children it has; they are part of the replay.
-        return decision.step is None or self.run.index.inside(decision.step) is None
-
-    async def live_turn(self, decision: Execute) -> None:
-        """Wait for the turn to execute, and take it."""
-        if self.gated(decision):
-            try:
-                await self.run.turns.turn(-1, self.scope.state.id)
-            except asyncio.CancelledError:
-                self.decision = decision
-                self.cancelled()
-                raise
-        self.go_live(decision)
-
-    def go_live(self, decision: Execute) -> None:
-        """It is its turn to execute."""
-        run = self.run
-        if run.options.replay_only:
-            if run.options.until is not None:
-                raise ReplayEnd
-            raise run.divergence(Diverged(None, self.call, decision.scope), (self.args, self.kwargs))
-        abandoned = decision.abandoned
-        if decision.step is None and not run.turns.open:
-            with run.lock:
-                cut = run.engine.go_live(self.scope.state, self.call)
-            if isinstance(cut, Diverged):
-                raise run.divergence(cut, (self.args, self.kwargs))
-            abandoned += cut[0]
-            if cut[1]:
-                run.writer.put(cut[1])
-                self.scope.forget_readings(cut=True)
-        if abandoned:
-            run.abandoned(abandoned)
-        if decision.step is not None and decision.step.reopened:
-            self.scope.forget_readings(cut=False)
-        self.decision = decision
-        self.failures = decision.failures
-
-    def repeats(self, decision: Execute) -> bool:
-        """Whether this fork is about to do again what must not be repeated, and was done in the part it left."""
-        run, call = self.run, self.call
-        return (
-            call.effect == "unsafe"
-            and decision.step is None
-            and run.engine.soft
-            and any(s.name == call.name and s.status == "completed" for s in run.index.abandoned)
-        )
-
-    def announce(self) -> RecordedStep:
-        """Journal the start without making the call: from here on the step is in doubt until a person has said."""
-        run, decision = self.run, self.decision
-        drafts = self.start()
-        run.writer.commit(drafts, durable=True)
-        run.notice(
-            f"the part that this fork left behind has already completed {self.call.name}, which is declared unsafe; "
-            f"nothing is repeated before you say so"
-        )
-        started = drafts[-1]
-        entry = Entry(
-            doubt.OWN,
-            "start",
-            decision.scope,
-            decision.pos,
-            run.clock.now(),
-            dict(started.meta),
-            started.payload,
-            b"",
-        )
-        return RecordedStep(entry)
-
-    # -- replaying -------------------------------------------------------------------------------
-
-    def ready(self, place: int) -> bool:
-        run = self.run
-        with run.lock:
-            return run.turns.ready(place)
-
-    def deliver(self, step: RecordedStep) -> Any:
-        """Answer from the journal: outputs, changed arguments, then the result or the error."""
-        run = self.run
-        run.stats.replayed += 1
-        outcome = step.outcome
-        assert outcome is not None
-        if step.output is not None and run.output is not None:
-            for entry in step.output:
-                run.output.show(run.decode(entry.payload, entry.seq))
-        if step.mutation is not None:
-            mutations.apply(run.decode(step.mutation.payload, step.mutation.seq), self.args, self.kwargs)
-        recorded = self.scope.state.recorded
-        if run.random is not None and recorded is not None and recorded.values:
-            run.random.replayed(run.values_of(self.scope), step.pos)
-        value = run.decode(outcome.payload, outcome.seq)
-        if outcome.meta["s"] == "failed":
-            mark(value, run.id, step.scope, step.pos)
-            raise value
-        return value
-
-    def adopt(self, decision: Adopt) -> Any:
-        """Answer a pure call from a step that a cut left behind, and make it this run's own."""
-        step, run = decision.step, self.run
-        assert step.outcome is not None
-        value = run.decode(step.outcome.payload, step.outcome.seq)
-        place = Execute(decision.scope, decision.pos, 1, 0)
-        run.writer.commit(
-            [
-                *run.declare(self.scope),
-                run.start_draft(self.call, place, step.args),
-                Draft(
-                    "outcome",
-                    decision.scope,
-                    decision.pos,
-                    {"s": "completed"},
-                    run.encode(value, self.spec.name),
-                ),
-            ],
-            durable=True,
-        )
-        run.stats.replayed += 1
-        return value
-
-    def not_cancelled(self, step: RecordedStep) -> Decision:
-        """The cancellation the journal recorded does not come: the code was edited, or has diverged.
-
-        Or it was an interrupt, and the process was killed before it could say so.
-        """
-        run = self.run
-        if step.doubtful:
-            with run.lock:
-                again = run.engine.uncancel(step)
-                decision = run.engine.resume(self.scope.state, step, self.call)
-            run.writer.put([again])
-            return decision
-        if not run.engine.soft:
-            with run.lock:
-                run.engine.diverged = found = Diverged(step, None, step.scope)
-            raise run.divergence(found)
-        with run.lock:
-            self.scope.state.cursor -= 1
-            dropped, cut = run.engine.cut(self.scope.state)
-        self.scope.forget_readings(cut=True)
-        run.writer.put([cut])
-        run.abandoned(dropped)
-        return self.decide()
-
-    # -- executing -------------------------------------------------------------------------------
-
-    def start(self) -> tuple[Draft, ...]:
-        """The entries that precede an attempt."""
-        run, decision = self.run, self.decision
-        kill_point("before-start")
-        self.started = True
-        if run.random is not None:
-            self.watch = run.random.before_step()
-        known = decision.attempt > 1 and decision.step is not None
-        payload = (
-            None
-            if known
-            else run.codec.encode_call(
-                self.args, self.kwargs, self.text, bind=run.id, has_chunk=run.store.has_chunk
-            )
-        )
-        started = run.start_draft(self.call, decision, payload)
-        return (*run.declare(self.scope), *run.values_drafts(), started)
-
-    @property
-    def start_durable(self) -> bool:
-        return self.spec.effect == "unsafe"
-
-    def enter(self) -> None:
-        """From here on calls are children of this attempt, and what is written is recorded with it."""
-        kill_point("after-start")
-        run, decision = self.run, self.decision
-        run.stats.executed += 1
-        inner = run.inner_scope(self.scope, decision)
-        inner.owner = self.scope.owner
-        inner.attempt = Attempt(self.spec.kind, decision.scope, decision.pos, decision.attempt)
-        self.inner = inner
-        self.recording = run.output.start() if run.output is not None else None
-        self.token = SCOPE.set(inner)
-        self.left = None
-
-    def leave(self, *, clean: bool) -> list[Draft]:
-        """The attempt is over; what was written in it, as entries. May be repeated."""
-        if self.left is not None:
-            return self.left
-        SCOPE.reset(self.token)
-        run = self.run
-        if self.inner.state.id < 0:
-            self.inner.values = None  # what was read in an attempt without children is covered by its outcome
-        if run.index.children or self.inner.state.replaying:
-            with run.lock:
-                run.engine.end(self.inner.state, clean=clean)
-        self.left = []
-        if run.output is not None:
-            self.left += self.outputs(run.output.stop(self.recording))
-        self.left += self.mutations()
-        return self.left
-
-    def outputs(self, written: list[dict[str, Any]]) -> list[Draft]:
-        """What the attempt wrote and displayed, as an entry."""
-        decision = self.decision
-        payload = self.run.encode(written, "output") if written else None
-        return [Draft("output", decision.scope, decision.pos, {}, payload)] if written else []
-
-    def mutations(self) -> list[Draft]:
-        """The arguments that the attempt changed in place, as an entry; those that cannot be one, as a notice."""
-        if self.fixed:
-            return []
-        run, decision = self.run, self.decision
-        digest = run.canonical.identify(self.args, self.kwargs)[0]
-        if digest == self.call.digest:
-            return []
-        changed, unnamed = mutations.changes(self.args, self.kwargs)
-        for what in unnamed:
-            run.notice(
-                f"{self.spec.name} changed its argument {what} in place; replay does not repeat that. "
-                f"Return the new value instead"
-            )
-        if not changed:
-            return []
-        payload = run.encode(changed, f"arguments of {self.spec.name}")
-        return [Draft("mutation", decision.scope, decision.pos, {"d": digest}, payload)]
-
-    def completed(self, value: Any) -> list[Draft]:
-        """The entries of a call that returned. Raises `EncodingError`."""
-        kill_point("after-call")
-        written = self.leave(clean=True)
-        payload = self.run.encode(value, f"the result of {self.spec.name}")
-        return [*written, self.outcome("completed", payload)]
-
-    def outcome(self, status: str, payload: Payload | None = None, **more: Any) -> Draft:
-        """The step's checkpoint."""
-        meta: dict[str, Any] = {"s": status, **more}
-        return Draft("outcome", self.decision.scope, self.decision.pos, meta, payload)
-
-    def failed(self, error: BaseException) -> tuple[list[Draft], float | None]:
-        """The entries of a call that raised, and the delay before another attempt (None: none)."""
-        kill_point("after-call")
-        run, decision = self.run, self.decision
-        drafts = self.leave(clean=False)
-        self.failures += 1
-        policy = self.spec.retry
-        delay = policy.delay(self.failures, error) if policy is not None else None
-        text = f"{type(error).__name__}: {error}"[:500]
-        if delay is not None and not isinstance(error, DurableError):
-            return [Draft("attempt", decision.scope, decision.pos, {"x": text, "w": delay})], delay
-        try:
-            payload = run.encode(error, f"the error of {self.spec.name}")
-        except EncodingError:
-            payload = run.encode(RuntimeError(f"{type(error).__name__}: {error}"), "an error")
-            run.notice(
-                f"{self.spec.name} raised a {type(error).__name__} that cannot be stored; replay raises a RuntimeError"
-            )
-        mark(error, run.id, decision.scope, decision.pos)
-        return [*drafts, self.outcome("failed", payload, x=text)], None
-
-    def delivered(self) -> None:
-        """The outcome is committed and about to be handed to the caller."""
-        kill_point("after-outcome")
-        run = self.run
-        if self.watch is not None and run.random is not None:
-            run.random.after_step(run.values_of(self.scope), self.decision.pos, self.watch)
-
-    def again(self) -> None:
-        """Another attempt follows."""
-        decision = self.decision
-        self.decision = Execute(
-            decision.scope, decision.pos, decision.attempt + 1, self.failures, (), decision.step
-        )
-
-    def abandon(self) -> None:
-        """The caller is being interrupted: the step stays open."""
-        self.leave(clean=False)
-
-    def cancelled(self) -> None:
-        """The caller was cancelled. Whether the run survives that, later entries tell (`journal.index`).
-
-        Also before the call was made (it waited for its turn, or for a limit): the run goes on as if it
-        had been, and must find it there again.
-        """
-        written = self.leave(clean=False)
-        if self.run.lost is not None or self.run.closed or self.run.lease is None:
-            return
-        if self.started or self.decision.step is not None:
-            self.run.writer.put([*written, self.outcome("cancelled")])
-        else:
-            self.run.writer.put([*self.start(), self.outcome("cancelled", unmade=True)])
+from jupyter_durable.runtime.step import Spec, Step
 
 
 def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -390,7 +32,7 @@ def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: d
     scope = current_scope()
     if scope is None:
         return fn(*args, **kwargs)
-    step = _Step(scope, spec, args, kwargs)
+    step = Step(scope, spec, args, kwargs)
     run, turns = step.run, step.run.turns
     decision = step.decide()
     while True:
@@ -432,7 +74,7 @@ async def perform_async(
     scope = current_scope()
     if scope is None:
         return await fn(*args, **kwargs)
-    step = _Step(scope, spec, args, kwargs)
+    step = Step(scope, spec, args, kwargs)
     run, turns = step.run, step.run.turns
     decision = step.decide()
     while True:
@@ -466,7 +108,7 @@ async def perform_async(
             decision = doubt.settle(run, scope, step.call, decision.step, verdict)
 
 
-def _execute(step: _Step, fn: Callable[..., Any]) -> Any:
+def _execute(step: Step, fn: Callable[..., Any]) -> Any:
     run, limiter = step.run, step.spec.limiter
     while True:
         if limiter is not None:
@@ -500,7 +142,7 @@ def _execute(step: _Step, fn: Callable[..., Any]) -> Any:
         step.again()
 
 
-async def _execute_async(step: _Step, fn: Callable[..., Awaitable[Any]]) -> Any:
+async def _execute_async(step: Step, fn: Callable[..., Awaitable[Any]]) -> Any:
     run, limiter = step.run, step.spec.limiter
     try:
         while True:

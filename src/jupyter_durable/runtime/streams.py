@@ -21,14 +21,14 @@ from jupyter_durable.runtime import doubt
 from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.origins import mark
-from jupyter_durable.runtime.steps import Spec, _Step
+from jupyter_durable.runtime.step import Spec, Step
 
 
 class StreamCutOff(ConnectionError):  # noqa: N818 - what happened, as users read it
     """The stream was cut off here when it was recorded, and later steps depend on what came before."""
 
 
-class _Stream(_Step):
+class _Stream(Step):
     """A step whose result comes in items."""
 
     __slots__ = ("count", "written")

@@ -20,7 +20,8 @@ from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.context import SCOPE, current_scope
 from jupyter_durable.runtime.run import LiveRun, Options
-from jupyter_durable.runtime.steps import Spec, perform, perform_async
+from jupyter_durable.runtime.step import Spec
+from jupyter_durable.runtime.steps import perform, perform_async
 from jupyter_durable.session.opening import Session
 from jupyter_durable.store import connect
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from jupyter_durable.capture.instruments import instruments
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.display import show, show_call
@@ -234,6 +235,7 @@ class Session:
             output=self.output,
             on_notice=self._on_notice,
             flags=self._flags,
+            instruments=instruments,
         )
 
     def _lineage(self, record: RunRecord) -> list[tuple[str, int]]:

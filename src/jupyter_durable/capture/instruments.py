@@ -1,0 +1,146 @@
+"""Instruments: what makes calls of other people's libraries steps, without a change to the code that makes them.
+
+    Instrument ── says which modules it patches, for which versions, and how to undo it
+    Instruments ─ those that are known; patched in while at least one run is live, taken out with the last
+
+A module that is imported while a run is live is patched then; one that is never imported costs nothing.
+Third parties add an instrument by an entry point of the group `jupyter_durable.instruments` that names an
+object with the attributes of `Instrument`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import wrapt
+
+if TYPE_CHECKING:
+    from jupyter_durable.runtime.run import LiveRun
+
+Undo = Callable[[], None]
+Captures = Literal["tools", "models", "http", "mcp"]
+GROUP = "jupyter_durable.instruments"
+
+_OURS: tuple[str, ...] = ()
+"""Modules of this package, each with an `INSTRUMENT`, in the order in which they are patched."""
+
+
+class Instrument(Protocol):
+    """How the calls of one library become steps.
+
+    name: what people call the library, in notices and `--no-capture`.
+    captures: the word of `--capture` that switches it on.
+    supported: distribution name -> version range (PEP 440) it was tested with; others get a notice.
+    modules: names of the modules to patch; each is patched by itself, once it is imported.
+    """
+
+    name: str
+    captures: Captures
+    supported: Mapping[str, str]
+    modules: tuple[str, ...]
+
+    def patch(self, module: ModuleType) -> Undo:
+        """Patch `module`, which has just been imported or was before; returns what takes the patch out again.
+
+        A patched call must do what it did where `runtime.context.SCOPE` has no live scope.
+        """
+        ...
+
+
+def load(names: Iterable[str] = _OURS) -> list[Instrument]:
+    """Our instruments, and those of other distributions."""
+    found: list[Instrument] = [
+        importlib.import_module(f"jupyter_durable.capture.{name}").INSTRUMENT for name in names
+    ]
+    found += [point.load() for point in importlib.metadata.entry_points(group=GROUP)]
+    return found
+
+
+class Instruments:
+    """The instruments of this process. Safe to use from several threads."""
+
+    def __init__(self, find: Callable[[], list[Instrument]] = load) -> None:
+        self._find = find
+        self._known: list[Instrument] | None = None
+        self._users: list[LiveRun] = []
+        self._undo: dict[tuple[int, str], Undo] = {}
+        self._hooked: set[str] = set()
+        self._unsupported: dict[str, str] = {}
+        self._lock = threading.RLock()
+
+    def install(self, run: LiveRun) -> None:
+        """A run goes live."""
+        with self._lock:
+            if self._known is None:
+                self._known = self._find()
+            self._users.append(run)
+            for instrument in self._known:
+                for name in instrument.modules:
+                    if name in sys.modules:
+                        self._patch(instrument, sys.modules[name])
+                    elif name not in self._hooked:
+                        self._hooked.add(name)
+                        wrapt.register_post_import_hook(self._imported, name)
+            for text in self._unsupported.values():
+                run.notice(text)
+
+    def remove(self, run: LiveRun) -> None:
+        """It has ended."""
+        with self._lock:
+            if run in self._users:
+                self._users.remove(run)
+            if not self._users:
+                for undo in reversed(self._undo.values()):
+                    undo()
+                self._undo.clear()
+
+    def _imported(self, module: ModuleType) -> None:
+        with self._lock:
+            if self._users:
+                for instrument in self._known or ():
+                    if module.__name__ in instrument.modules:
+                        self._patch(instrument, module)
+
+    def _patch(self, instrument: Instrument, module: ModuleType) -> None:
+        place = (id(instrument), module.__name__)
+        if place in self._undo:
+            return
+        unsupported = _unsupported(instrument)
+        try:
+            self._undo[place] = instrument.patch(module)
+        except (AttributeError, TypeError, ImportError) as error:
+            unsupported = (
+                f"{instrument.name} is not captured: {unsupported or type(error).__name__}: {error}; its calls are "
+                f"made again when the run is resumed, unless a @durable.tool makes them"
+            )
+        if unsupported and instrument.name not in self._unsupported:
+            self._unsupported[instrument.name] = unsupported
+            for run in self._users:
+                run.notice(unsupported)
+
+
+def _unsupported(instrument: Instrument) -> str:
+    """What to say about an installed version outside the tested range; empty if there is nothing to say."""
+    from packaging.specifiers import SpecifierSet  # here: only a live run pays for it
+
+    for distribution, versions in instrument.supported.items():
+        try:
+            installed = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if not SpecifierSet(versions).contains(installed, prereleases=True):
+            return (
+                f"{distribution} {installed} is outside the versions that its instrument was tested with ({versions}): "
+                f"its {instrument.captures} may not be journaled"
+            )
+    return ""
+
+
+instruments = Instruments()
+"""The process' own."""
