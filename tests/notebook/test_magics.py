@@ -247,19 +247,36 @@ def test_another_store(kernel: Kernel, tmp_path: Path) -> None:
 
 
 def test_completion(kernel: Kernel) -> None:
-    """Tab offers verbs, runs and steps."""
+    """Tab offers verbs, runs, steps and options, as the front end asks for them: and nothing else, not even keywords."""
 
-    def offered(line: str) -> list[str]:
-        reply = kernel.check(
-            f"get_ipython().Completer.complete(line_buffer={line!r}, cursor_pos={len(line)})[1]"
-        )
-        return reply.result.split("'") if reply.result else []
+    def offered(line: str, below: str = "") -> list[str]:
+        request = kernel.client.complete(line + below, len(line))
+        while True:
+            reply = kernel.client.get_shell_msg(timeout=10)
+            if reply["parent_header"].get("msg_id") == request:
+                content = reply["content"]
+                start = line[: content["cursor_start"]]
+                return [start + match for match in content["matches"]]
 
-    assert "resume" in offered("%durable re")
-    assert "retry" in offered("%durable re")
-    assert "list" not in offered("%durable re")
-    assert "research" in offered("%durable show res")
-    assert "1.1" in offered("%durable show research 1")
-    assert "--at" in offered("%durable fork research --")
-    assert "research" in offered("%%durable res")
-    assert "--rerun-from" in offered("%%durable research --rerun")
+    assert offered("%durable ")[:2] == ["%durable list", "%durable show"]
+    assert len(offered("%durable ")) == 11
+    assert offered("%durable re") == ["%durable resume", "%durable retry"]
+    assert offered("%durable show res") == ["%durable show research"]
+    run = kernel.check("durable.open_store().runs(name='research')[0].id[:13]").result
+    assert run is not None
+    whole = f"%durable show {run.strip(chr(39))}"
+    assert offered(whole[:-2]) == [whole], "ids have a dash in them"
+    assert "%durable show research 1.1" in offered("%durable show research 1")
+    assert offered("%durable fork research --") == ["%durable fork research --at"]
+    assert offered("%%durable ", "\nx = 1")[0] == "%%durable research"
+    assert "%%durable --new" in offered("%%durable ")
+    assert offered("%%durable research --rerun") == ["%%durable research --rerun-from"]
+    assert "%%durable research --rerun-from 1.1" in offered("%%durable research --rerun-from ")
+    assert whole.replace("%durable show", "%%durable research --resume") in offered(
+        "%%durable research --resume "
+    )
+    kernel.check("def plain(x): ...")
+    assert offered("%%durable research --tool pl") == ["%%durable research --tool plain"]
+    assert offered("%durable supply research 1.1 pla") == ["%durable supply research 1.1 plain"]
+    assert "%%durable research" not in offered("x = 1\n%%durable ")
+    assert "plain" in offered("pla"), "elsewhere everything is as it was"

@@ -5,9 +5,12 @@ What they do is imported when they are first used.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.magic import no_var_expand
 
 from jupyter_durable.kernel import bracket
@@ -66,9 +69,8 @@ class _Extension:
         no_var_expand(durable)  # what stands in braces may be the value that a step is supplied with
         shell.register_magic_function(durable, "line", "durable")
         self.undo.append(lambda: shell.magics_manager.magics["line"].pop("durable", None))
-        for key in _COMPLETED:
-            shell.set_hook("complete_command", self._complete, str_key=key)
-        self.undo.append(lambda: _unhook(shell))
+        shell.Completer.custom_matchers.append(match := self._matcher())
+        self.undo.append(lambda: shell.Completer.custom_matchers.remove(match))
 
     def uninstall(self) -> None:
         for undo in reversed(self.undo):
@@ -87,13 +89,31 @@ class _Extension:
     # IPython leaves such transformers out when it asks whether typed input is complete.
     _transform.has_side_effects = True  # type: ignore[attr-defined]
 
-    def _complete(self, shell: Any, event: Any) -> list[str]:
-        from jupyter_durable.kernel.magics import complete
+    def _matcher(self) -> Any:
+        # And not a `complete_command` hook: what that offers comes after all of Python's names and
+        # keywords, and is cut at every `-` of a run's id.
+        @context_matcher(priority=1000, identifier="jupyter_durable")
+        def match(context: Any) -> dict[str, Any]:
+            line = context.text_until_cursor
+            found: list[str] = []
+            word = ""
+            if _LINE.match(line) and not (line.lstrip().startswith("%%") and context.cursor_line):
+                word = re.split(r"\s", line)[-1]
+                with contextlib.suppress(Exception):  # completion never fails
+                    from jupyter_durable.kernel.completing import offers
 
-        return complete(self.host, event.line)
+                    found = [offer for offer in offers(self.host, line) if offer.startswith(word)]
+            return {
+                "completions": [SimpleCompletion(offer, type="magic") for offer in found],
+                "matched_fragment": word,
+                "ordered": True,
+                "suppress": True,  # of what others offer; it counts only if there is something here
+            }
+
+        return match
 
 
-_COMPLETED = ("%durable", "%%durable")
+_LINE = re.compile(r"\s*%%?durable\s")
 _HELP = """Look at durable runs and act on them.
 
 %durable                      what this kernel and the store are doing
@@ -112,13 +132,6 @@ _HELP = """Look at durable runs and act on them.
 RUN is an id, its beginning, or a name (the newest run of that name); STEP an id or a name. `$name` and
 `{expression}` are replaced by their values, except in EXPR.
 """
-
-
-def _unhook(shell: Any) -> None:
-    # IPython has no public way to take a hook out again.
-    found = getattr(shell.strdispatchers.get("complete_command"), "strs", {})
-    for key in _COMPLETED:
-        found.pop(key, None)
 
 
 def load(shell: Any) -> None:

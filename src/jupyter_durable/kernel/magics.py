@@ -8,7 +8,6 @@ outputs and `Out[n]` work as ever. Calling the code from inside a line magic cou
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import shlex
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from jupyter_durable.session import Store
 
 _MOST = 30  # runs in a list
-OPTIONS = ("--new", "--resume", "--replay", "--plan", "--rerun-from", "--tool", "--store", "--park-after")
 _CODE_VERBS = {"resume": RESUME, "goto": GOTO, "fork": FORK}
 
 
@@ -39,9 +37,9 @@ def run_line(host: KernelHost, line: str) -> None:
     """Execute a `%durable` line. Raises `UsageError` for a wrong one; errors of ours show no traceback."""
     verb, _, rest = line.strip().partition(" ")
     rest = rest.strip() if verb == "supply" else _expanded(host, rest).strip()
-    action = _VERBS.get(verb)
+    action = VERBS.get(verb)
     if action is None:
-        _wrong(f"no such verb: {verb}", "one of " + ", ".join(v for v in _VERBS if v))
+        _wrong(f"no such verb: {verb}", "one of " + ", ".join(v for v in VERBS if v))
     try:
         action(host, rest)
     except DurableError as error:
@@ -80,7 +78,7 @@ def _status(host: KernelHost, rest: str) -> None:
     here = [store.run(run_id) for run_id in host.running]
     before = f"store {store.url}"
     before += f"; running here: {', '.join(run.name for run in here)}" if here else ""
-    after = "verbs: " + " · ".join(verb for verb in _VERBS if verb) + "; %durable? explains them"
+    after = "verbs: " + " · ".join(verb for verb in VERBS if verb) + "; %durable? explains them"
     host.publish(_run_table(host, store, _newest(store, 5), before, after))
 
 
@@ -355,29 +353,7 @@ def _step(steps: Sequence[StepInfo], text: str, record: RunRecord) -> StepInfo:
     return found[-1]
 
 
-def complete(host: KernelHost, line: str) -> list[str]:
-    """What Tab offers in a `%durable` line (verbs, runs, steps) and after `%%durable` (names, options)."""
-    words = line.split()
-    at = len(words) - (0 if line.endswith(" ") else 1)  # the word being typed; 0 is the magic
-    if line.startswith("%%"):
-        with contextlib.suppress(Exception):
-            runs = of_notebook(host.store().journal, None, host.place().notebook)[:_MOST]
-            return [*dict.fromkeys(run.name for run in runs), *OPTIONS]
-        return list(OPTIONS)
-    if at <= 1:
-        return [verb for verb in _VERBS if verb]
-    with contextlib.suppress(Exception):  # completion never fails
-        if at == 2 and words[1] in _TAKE_RUN:
-            runs = host.store().journal.runs(limit=_MOST)
-            return [*dict.fromkeys(run.name for run in runs), *(short(run.id) for run in runs)]
-        if words[1] == "fork" and at == 3:
-            return ["--at"]
-        if (at == 3 and words[1] in _TAKE_STEP) or (at == 4 and words[1:4:2] == ["fork", "--at"]):
-            return [step.id for step in host.store().steps(_run(host, words[2]).id)]
-    return []
-
-
-_VERBS: dict[str, Callable[[KernelHost, str], None]] = {
+VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "": _status,
     "list": _list,
     "show": _show,
@@ -389,5 +365,3 @@ _VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "fail": _fail,
     "store": _store,
 }
-_TAKE_RUN = {"show", "plan", "resume", "goto", "fork", "cancel", "retry", "supply", "fail"}
-_TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}

@@ -1,0 +1,80 @@
+"""What Tab offers after `%durable` and `%%durable`: verbs, runs, steps, options."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+from jupyter_durable.kernel.choosing import lookup, of_notebook, short
+
+if TYPE_CHECKING:
+    from jupyter_durable.kernel.host import KernelHost
+
+MOST = 30  # runs among the offers
+OPTIONS = ("--new", "--resume", "--replay", "--plan", "--rerun-from", "--tool", "--store", "--park-after")
+_TAKE_RUN = {"show", "plan", "resume", "goto", "fork", "cancel", "retry", "supply", "fail"}
+_TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}
+
+
+def offers(host: KernelHost, line: str) -> list[str]:
+    """The words that may stand at the end of `line`, whatever of it is there already."""
+    words = line.split()
+    if line[-1:].isspace():
+        words.append("")
+    # The word being typed is left out: it may be anything.
+    before = words[:-1]
+    return _of_cell(host, before) if line.lstrip().startswith("%%") else _of_line(host, before)
+
+
+def _of_line(host: KernelHost, before: list[str]) -> list[str]:
+    from jupyter_durable.kernel.magics import VERBS
+
+    match before:
+        case [_]:
+            return [verb for verb in VERBS if verb]
+        case [_, verb] if verb in _TAKE_RUN:
+            return _runs(host)
+        case [_, "fork", _]:
+            return ["--at"]
+        case [_, verb, run] if verb in _TAKE_STEP:
+            return _steps(host, run)
+        case [_, "fork", run, "--at"]:
+            return _steps(host, run)
+        case [_, "supply", _, _]:
+            return [name for name in host.shell.user_ns if not name.startswith("_")]
+    return []
+
+
+def _of_cell(host: KernelHost, before: list[str]) -> list[str]:
+    named = [word for word in before[1:2] if not word.startswith("-")]
+    match before[-1]:
+        case "--resume" | "--replay":
+            return _runs(host)
+        case "--rerun-from":
+            return _steps(host, named[0]) if named else []
+        case "--tool":
+            return [
+                name
+                for name, value in host.shell.user_ns.items()
+                if isinstance(value, FunctionType) and not name.startswith("_")
+            ]
+        case "--store" | "--park-after":
+            return []
+    options = [option for option in OPTIONS if option not in before or option == "--tool"]
+    if len(before) > 1:
+        return options
+    own = of_notebook(host.store().journal, None, host.place().notebook)[:MOST]
+    return [*dict.fromkeys(run.name for run in own), *options]
+
+
+def _runs(host: KernelHost) -> list[str]:
+    runs = host.store().journal.runs(limit=MOST)
+    return [*dict.fromkeys(run.name for run in runs), *(short(run.id) for run in runs)]
+
+
+def _steps(host: KernelHost, run: str) -> list[str]:
+    from jupyter_durable.session import Session
+
+    journal = host.store().journal
+    record = lookup(journal, run, host.place().notebook)
+    return [step.id for step in Session(journal).index(record.id).all_steps()]
