@@ -92,7 +92,6 @@ class _Extension:
     def _matcher(self) -> Any:
         # And not a `complete_command` hook: what that offers comes after all of Python's names and
         # keywords, and is cut at every `-` of a run's id.
-        @context_matcher(priority=1000, identifier="jupyter_durable")
         def match(context: Any) -> dict[str, Any]:
             line = context.text_until_cursor
             found: list[str] = []
@@ -110,7 +109,7 @@ class _Extension:
                 "suppress": True,  # of what others offer; it counts only if there is something here
             }
 
-        return match
+        return context_matcher(priority=1000, identifier="jupyter_durable")(match)
 
 
 _LINE = re.compile(r"\s*%%?durable\s")
