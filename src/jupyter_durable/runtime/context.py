@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,28 @@ class Attempt:
 
 SCOPE: ContextVar[Scope | None] = ContextVar("jupyter_durable_scope", default=None)
 
+here = threading.local()
+"""`here.strand`: the scope this thread's present work was spawned with. A library that runs the work in a context
+which it copied in the spawning thread (LangChain's executors do) leads it back to the parent's scope."""
+
+OWNED: ContextVar[Scope | None] = ContextVar("jupyter_durable_owned", default=None)
+"""The scope on whose behalf an instrument is at work in this context, or None.
+
+What happens below it (its requests, its connection, the tasks it leaves in the background) belongs to
+the call it makes and is no step of its own: an instrument further down passes through where this is set.
+"""
+
+
+@contextmanager
+def owned(scope: Scope | None) -> Iterator[None]:
+    """An instrument takes over: inside, no durable scope is current, and `OWNED` names the one that was."""
+    outer = SCOPE.set(None), OWNED.set(scope)
+    try:
+        yield
+    finally:
+        SCOPE.reset(outer[0])
+        OWNED.reset(outer[1])
+
 
 def owner_now() -> Any:
     """The running task, else this thread's id."""
@@ -101,6 +125,10 @@ def current_scope() -> Scope | None:
     if scope.owner is None:
         scope.owner = owner
         return scope
+    strand = getattr(here, "strand", None)
+    if strand is not None and strand.owner == owner and strand.parent is scope:
+        SCOPE.set(strand)
+        return strand  # type: ignore[no-any-return]
     child = run.open_scope(scope, "~")
     child.owner = owner
     if isinstance(owner, int):
