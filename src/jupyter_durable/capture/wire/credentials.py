@@ -1,0 +1,259 @@
+"""What a credential looks like on the wire: the rules, once.
+
+    is_secret_name, is_secret ── a field, parameter or header that carries a credential
+    scrub ─────────────────────── JSON-like data with a visible mark where a credential was
+    split_url ─────────────────── a URL to show, and one to recognise the call by
+    is_exchange ───────────────── a request whose answer is a credential (token endpoints, STS, metadata hosts)
+
+Two kinds of names. Some say it all (`api_key`, `client_secret`): whatever they hold is hidden. Others are
+ordinary words, too (`token`, `key`, `code`): `?key=users/7` or `{"token": "ETH"}` tells two calls apart and must
+stay part of them, so there the value must look like a credential as well. Names that merely contain such a
+word (`max_tokens`, `nextPageToken`, `prompt_cache_key`) are neither.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, unquote_plus, urlsplit
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+HIDDEN = "•••"
+"""What stands where a credential was. The same for all, so that a new key is not a new call."""
+
+SECRET_FIELDS: frozenset[str] = _words(
+    """
+    apikey accesskey accesskeyid awsaccesskeyid secretkey secretaccesskey privatekey signingkey subscriptionkey
+    accesstoken refreshtoken idtoken authtoken authorizationtoken bearertoken sessiontoken securitytoken
+    csrftoken xsrftoken apitoken bottoken accountkey sharedkey connectionstring clientassertion codeverifier devicecode
+    secret password passwd passphrase authorization cookie setcookie credential credentials jwt
+    """
+)
+"""Names, without case and punctuation, that end like this carry a credential: `X-Api-Key`, `openai_api_key`."""
+
+PLAIN_WORDS: frozenset[str] = _words("token key auth pwd pass code sig signature sessionid bearer")
+"""Names that carry a credential if the value looks like one. `sig` and `signature` do so in URLs alone."""
+
+_URL_ONLY = _words("key code sig signature")
+_NOT_LETTERS = re.compile(r"[^a-z0-9]")
+_LONGEST = max(map(len, SECRET_FIELDS))
+
+# What signs a URL changes with every signature: none of it tells two calls apart.
+_SIGNED_PREFIXES = ("x-amz-", "x-goog-", "x-ms-sas")
+_SIGNATURES = frozenset(("sig", "signature", "x-amz-signature", "x-goog-signature"))
+_SIGNED_WITH = _words(
+    "awsaccesskeyid expires expiry policy key-pair-id googleaccessid "
+    "se st sp sv sr spr srt ss ske skt sks skv skoid sktid"
+)
+
+# Services that put the credential into the path.
+_IN_PATH = re.compile(
+    r"(?P<keep>/bot(?=\d{6,}:)|/services/T\w+/B\w+/|/webhooks/\d+/|/api/webhooks/\d+/)(?P<secret>[^/]+)"
+)
+_SHAPE = re.compile(
+    r"sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abpr]-[A-Za-z0-9-]{10,}|"
+    r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{30,}|hf_[A-Za-z0-9]{20,}|glpat-[\w-]{20,}|"
+    r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[\w-]+"
+)
+
+
+@functools.lru_cache(4096)
+def is_secret_name(name: str) -> bool:
+    """Whether whatever a field, parameter or header of that name holds is a credential.
+
+    >>> is_secret_name("X-Api-Key"), is_secret_name("clientSecret"), is_secret_name("max_tokens")
+    (True, True, False)
+    """
+    letters = _NOT_LETTERS.sub("", name.lower())
+    return any(letters[-length:] in SECRET_FIELDS for length in range(3, _LONGEST + 1))
+
+
+@functools.lru_cache(4096)
+def _is_plain_word(name: str) -> bool:
+    return _NOT_LETTERS.sub("", name.lower()) in PLAIN_WORDS
+
+
+def looks_random(value: str) -> bool:
+    """Whether a value could be a credential by itself: no space or slash, and long, or with digits in it.
+
+    >>> looks_random("ya29.a0AfH6"), looks_random("users/7"), looks_random("ETH")
+    (True, False, False)
+    """
+    if len(value) < 8 or any(c.isspace() or c == "/" for c in value[:512]):
+        return _SHAPE.search(value) is not None
+    return len(value) >= 12 or any(c.isdigit() for c in value)
+
+
+def is_secret(name: str, value: Any, *, in_url: bool = False) -> bool:
+    """Whether the field carries a credential. `in_url`: a query parameter, or a field of a form.
+
+    >>> is_secret("token", "BTC"), is_secret("token", "tok-4711-0815")
+    (False, True)
+    """
+    if is_secret_name(name):
+        return True
+    if not isinstance(value, str) or not _is_plain_word(name):
+        return False
+    return (in_url or _NOT_LETTERS.sub("", name.lower()) not in _URL_ONLY) and looks_random(value)
+
+
+def scrub(value: Any) -> Any:
+    """JSON-like data with `HIDDEN` where it held a credential: under a secret name, or in a URL.
+
+    What holds none is returned as it is, not copied. A JSON schema under a secret name (a tool's parameter
+    called `password`) is no credential.
+
+    >>> scrub({"q": "a", "auth": {"api_key": "k"}})
+    {'q': 'a', 'auth': {'api_key': '•••'}}
+    """
+    kind = type(value)
+    if kind is str:
+        return _scrub_text(value) if value.startswith(("http://", "https://", "wss://")) else value
+    if kind is dict:
+        return _scrub_dict(value)
+    if kind is list:
+        scrubbed = [scrub(item) for item in value]
+        return value if all(a is b for a, b in zip(value, scrubbed, strict=True)) else scrubbed
+    return value
+
+
+def _scrub_dict(value: dict[Any, Any]) -> dict[Any, Any]:
+    changed: dict[Any, Any] | None = None
+    for name, item in value.items():
+        if type(name) is str and (is_secret_name(name) or (_is_plain_word(name) and is_secret(name, item))):
+            scrubbed = _hide(item)
+        elif type(item) in (dict, list, str):
+            scrubbed = scrub(item)
+        else:
+            continue
+        if scrubbed is not item:
+            changed = dict(value) if changed is None else changed
+            changed[name] = scrubbed
+    return value if changed is None else changed
+
+
+def _hide(value: Any) -> Any:
+    """All that a secret field holds."""
+    if isinstance(value, dict):
+        if "type" in value or "$ref" in value or "anyOf" in value or "enum" in value:  # a schema
+            return scrub(value)
+        return {name: _hide(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_hide(item) for item in value]
+    return value if value is None or isinstance(value, bool) or value == "" else HIDDEN
+
+
+def _scrub_text(text: str) -> str:
+    if ("?" not in text and "@" not in text and "/bot" not in text) or len(text) > 8192 or " " in text:
+        return text
+    return split_url(text).shown
+
+
+class Url(NamedTuple):
+    """`shown` has a mark where a credential was; `identity` is without it, and without what signs a URL."""
+
+    shown: str
+    identity: str
+    parts: SplitResult
+
+
+def split_url(url: str) -> Url:
+    """A URL without its credentials: userinfo, key-like parameters, signatures, known shapes in the path.
+
+    The order of parameters stays, a fragment goes. Never raises.
+
+    >>> split_url("https://me:pw@h.example/v1?q=1&api_key=abc").shown
+    'https://•••@h.example/v1?q=1&api_key=•••'
+    >>> split_url("https://me:pw@h.example/v1?q=1&api_key=abc").identity
+    'https://h.example/v1?q=1'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that is no IPv6 address
+        parts = SplitResult("", "", url.partition("?")[0].rpartition("@")[2], "", "")
+    userinfo, at, place = parts.netloc.rpartition("@")
+    path = _IN_PATH.sub(rf"\g<keep>{HIDDEN}", parts.path)
+    path = _SHAPE.sub(HIDDEN, path)
+    shown, identity = _split_query(parts.query)
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    place = place.lower()
+    return Url(
+        f"{scheme}{HIDDEN + at if userinfo or at else ''}{place}{path}{'?' if shown else ''}{shown}",
+        f"{scheme}{place}{path}{'?' if identity else ''}{identity}",
+        parts,
+    )
+
+
+def _split_query(query: str) -> tuple[str, str]:
+    if not query:
+        return "", ""
+    pairs = [(pair, unquote_plus(pair.partition("=")[0]).lower()) for pair in query.split("&")]
+    signed = any(name in _SIGNATURES for _, name in pairs)
+    shown: list[str] = []
+    identity: list[str] = []
+    for pair, name in pairs:
+        raw, _, value = pair.partition("=")
+        if (
+            name.startswith(_SIGNED_PREFIXES)
+            or (signed and (name in _SIGNED_WITH or name in _SIGNATURES))
+            or is_secret(unquote_plus(raw), unquote_plus(value), in_url=True)
+        ):
+            shown.append(f"{raw}={HIDDEN}")
+            continue
+        hidden = _SHAPE.sub(HIDDEN, pair)
+        shown.append(hidden)
+        identity.append(hidden)
+    return "&".join(shown), "&".join(identity)
+
+
+# -- requests whose answer is a credential ----------------------------------------------------------
+
+_METADATA = _words(
+    "169.254.169.254 169.254.170.2 169.254.170.23 100.100.100.200 metadata.google.internal metadata "
+    "fd00:ec2::254 fd00:ec2::23"
+)
+_ISSUERS = re.compile(
+    r"^(sts(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?|sts-fips\.[a-z0-9-]+\.amazonaws\.com|sts\.googleapis\.com|"
+    r"(oidc|portal\.sso|signin|cognito-identity|cognito-idp)\.[a-z0-9-]+\.(amazonaws\.com|aws\.amazon\.com)|"
+    r"oauth2\.googleapis\.com|iamcredentials\.googleapis\.com|securetoken\.googleapis\.com|"
+    r"identitytoolkit\.googleapis\.com|accounts\.google\.com|"
+    r"login\.(microsoftonline\.com|microsoft\.com|windows\.net|live\.com)|[a-z0-9-]+\.b2clogin\.com|"
+    r"auth\.openai\.com|[a-z0-9-]+\.(okta|auth0)\.com)$"
+)
+_TOKEN_PATH = re.compile(
+    r"(?i)(/oauth2?/(v[\d.]+/)?(token|authorize|revoke|introspect|access_token|device/code|device_authorization)|"
+    r"/login/(oauth/access_token|device/code)|/oauth2/v[\d.]+/(token|devicecode)|/connect/token|"
+    r"/protocol/openid-connect/(token|auth(/device)?)|/device(/|_)?code|/device_authorization|"
+    r"/\.well-known/(openid-configuration|oauth-[a-z-]+)|/client_secrets|/access_tokens?|/copilot_internal/v\d/token)/?$"
+)
+_LOGIN_PATH = re.compile(r"(?i)/(tokens?|login|log-in|sign-?in|auth|authenticate|sessions?|token/refresh)/?$")
+
+
+def is_exchange(method: str, parts: SplitResult, body: Any) -> bool:
+    """Whether the answer to a request is a credential: it is never journaled, and made again on resume.
+
+    `body` is parsed: a dict for JSON and forms.
+    """
+    host = (parts.hostname or "").lower()
+    if host in _METADATA or _ISSUERS.match(host) or _TOKEN_PATH.search(parts.path):
+        return True
+    fields = body if isinstance(body, dict) else {}
+    if isinstance(fields.get("grant_type"), str) or "grantType" in fields:
+        return True
+    if not _LOGIN_PATH.search(parts.path):
+        return False
+    if method.upper() != "POST":  # a container registry's
+        return (
+            parts.path.rstrip("/").endswith("/token")
+            and "scope=" in parts.query
+            and "service=" in parts.query
+        )
+    last = parts.path.rstrip("/").rpartition("/")[2].lower()
+    return last in ("token", "refresh") or any(
+        type(name) is str and (is_secret_name(name) or _is_plain_word(name)) for name in fields
+    )
