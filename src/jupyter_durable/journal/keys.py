@@ -42,6 +42,55 @@ def _name(fn: Any) -> str:
     return f"{getattr(fn, '__module__', None) or ''}:{name}"
 
 
+# A library spawns its strands with what is another in every process: contexts with ids and times in them.
+_NAMED: dict[str, Callable[..., Any]] = {}
+_LEFT_OUT: list[Callable[[Any], bool]] = []
+
+
+def name_strands(function: str, key: Callable[..., Any]) -> Callable[[], None]:
+    """Let `key(*args, **kwargs)` say which strand it is, of those that run `function` ("module:qualname").
+
+    Returns what forgets it again.
+
+    >>> forget = name_strands("lib.core:run_task", lambda task, *rest: task.name)
+    >>> forget()
+    """
+    _NAMED[function] = key
+
+    def forget() -> None:
+        _NAMED.pop(function, None)
+
+    return forget
+
+
+def leave_out(is_context: Callable[[Any], bool]) -> Callable[[], None]:
+    """Leave arguments of which `is_context` is true out of every strand's key. Returns what forgets it again."""
+    _LEFT_OUT.append(is_context)
+
+    def forget() -> None:
+        _LEFT_OUT.remove(is_context)
+
+    return forget
+
+
+def _telling(
+    function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Of a strand's arguments, those that say which one it is."""
+    key = _NAMED.get(function)
+    try:
+        if key is not None:
+            return (key(*args, **kwargs),), {}
+        if _LEFT_OUT:
+            kwargs = {
+                name: value for name, value in kwargs.items() if not any(out(value) for out in _LEFT_OUT)
+            }
+            args = tuple([value for value in args if not any(out(value) for out in _LEFT_OUT)])
+    except Exception:  # noqa: BLE001, S110 - another version's function, somebody's property: all arguments, then
+        pass
+    return args, kwargs
+
+
 def callable_key(
     canonical: Canonical, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str:
@@ -58,7 +107,10 @@ def callable_key(
             fn, args = args[0], args[1:]
         else:
             break
-    return f"{_name(fn)}~{canonical.identify(args, kwargs)[0]}"
+    name = _name(fn)
+    if _NAMED or _LEFT_OUT:
+        args, kwargs = _telling(name, args, kwargs)
+    return f"{name}~{canonical.identify(args, kwargs)[0]}"
 
 
 def coroutine_key(canonical: Canonical, coro: Any) -> str:
@@ -76,4 +128,6 @@ def coroutine_key(canonical: Canonical, coro: Any) -> str:
         count += 1
     if code.co_flags & CO_VARKEYWORDS:
         kwargs = values.get(names[count], kwargs)
+    if _NAMED or _LEFT_OUT:
+        args, kwargs = _telling(f"{frame.f_globals.get('__name__')}:{coro.__qualname__}", args, kwargs)
     return f"{coro.__qualname__}~{canonical.identify(args, kwargs)[0]}"

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from jupyter_durable.journal.keys import callable_key, coroutine_key
-from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
+from jupyter_durable.runtime.context import SCOPE, Scope, current_scope, here
 
 Factory = Callable[..., Any]
 
@@ -115,12 +115,14 @@ def _submit(
         child.owner = threading.get_ident()
         run.turns.thread_begins()
         token = context.run(SCOPE.set, child)
+        before, here.strand = getattr(here, "strand", None), child
         clean = False
         try:
             value = context.run(fn, *args, **kwargs)
             clean = True
             return value
         finally:
+            here.strand = before
             context.run(SCOPE.reset, token)
             run.close_scope(child, clean=clean)
 
@@ -149,12 +151,18 @@ def _submit(
 
 
 def _look_through(fn: Any, args: Any, kwargs: Any) -> tuple[Context, Any, Any, Any]:
-    """`asyncio.to_thread` submits `partial(context.run, fn, …)`: use that context, not one around it."""
-    if isinstance(fn, partial) and not args and not kwargs:
-        inner = fn.func
-        if isinstance(getattr(inner, "__self__", None), Context) and inner.__name__ == "run":
-            return inner.__self__, fn.args[0], fn.args[1:], fn.keywords  # type: ignore[attr-defined]
-    return copy_context(), fn, args, kwargs
+    """`asyncio.to_thread` submits `partial(context.run, fn, …)`: use that context, not one around it.
+
+    Of several, one in the other (LangGraph's executor), the innermost is the one `fn` runs in.
+    """
+    context: Context | None = None
+    while True:
+        if isinstance(fn, partial):
+            fn, args, kwargs = fn.func, (*fn.args, *args), {**fn.keywords, **kwargs}
+        elif args and isinstance(getattr(fn, "__self__", None), Context) and fn.__name__ == "run":
+            context, fn, args = fn.__self__, args[0], args[1:]
+        else:
+            return context or copy_context(), fn, args, kwargs
 
 
 def _start(original: Callable[[threading.Thread], None], thread: threading.Thread) -> None:
@@ -173,6 +181,7 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
         child.owner = threading.get_ident()
         run.turns.thread_begins()
         context.run(SCOPE.set, child)
+        here.strand = child
         clean = False
         try:
             context.run(body)
