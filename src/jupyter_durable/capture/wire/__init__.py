@@ -13,13 +13,14 @@ Nothing here does I/O or patches anything: transports (`capture.httpx` and its s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from jupyter_durable.capture.wire import bodies, prices
 from jupyter_durable.capture.wire.answers import APIS, Answer
-from jupyter_durable.capture.wire.credentials import is_exchange, is_secret_name, split_url
+from jupyter_durable.capture.wire.credentials import HIDDEN, is_exchange, is_secret_name, split_url
 from jupyter_durable.capture.wire.formats import recognise
 from jupyter_durable.capture.wire.frames import (
     Document,
@@ -95,12 +96,23 @@ _DROPPED = frozenset(("set-cookie2", "authentication-info", "proxy-authenticatio
 
 
 def scrub_headers(headers: Headers) -> list[tuple[str, str]]:
-    """A response's headers without credentials, in their order."""
-    return [
-        (name, value)
-        for name, value in headers
-        if name.lower() not in _DROPPED and not is_secret_name(name) and not name.lower().endswith("-token")
-    ]
+    """A response's headers without credentials, in their order: what may be kept in the clear.
+
+    A redirect to a signed address is one, too. `secret_headers` are the others.
+    """
+    return [pair for pair in headers if not _is_secret_header(*pair)]
+
+
+def secret_headers(headers: Headers) -> list[tuple[str, str]]:
+    """What `scrub_headers` leaves out: cookies, tokens. Replay needs them; kept, they must be sealed."""
+    return [pair for pair in headers if _is_secret_header(*pair)]
+
+
+def _is_secret_header(name: str, value: str) -> bool:
+    name = name.lower()
+    if name == "location":
+        return HIDDEN in split_url(value).shown
+    return name in _DROPPED or name.endswith("-token") or is_secret_name(name)
 
 
 def warm(described: Described) -> None:
@@ -164,7 +176,8 @@ class Reader:
         if read is None:
             return
         for event, data in events:
-            read(self._answer, event, data)
+            with contextlib.suppress(Exception):  # one of a shape nobody knows: the next may be known
+                read(self._answer, event, data)
 
     @property
     def text(self) -> str:
@@ -218,4 +231,4 @@ class Reader:
         return made
 
 
-__all__ = ["Described", "Reader", "describe", "is_attempt", "scrub_headers", "warm"]
+__all__ = ["Described", "Reader", "describe", "is_attempt", "scrub_headers", "secret_headers", "warm"]

@@ -168,6 +168,69 @@ def gemini(answer: Answer, event: str, data: Any) -> None:
             answer.finished = True
 
 
+def interactions(answer: Answer, event: str, data: Any) -> None:
+    """Gemini interactions."""
+    data = _dict(data)
+    kind = data.get("event_type", event)
+    if kind == "step.delta":
+        delta = _dict(data.get("delta"))
+        if delta.get("type") == "text":
+            answer.add(delta.get("text"))
+    elif kind == "step.start":
+        _interaction_step(answer, _dict(data.get("step")))
+    elif isinstance(data.get("interaction"), dict):
+        _interaction(answer, data["interaction"])
+        answer.finished = answer.finished or kind in ("interaction.completed", "interaction.cancelled")
+    elif isinstance(data.get("steps"), list):
+        for step in _dicts(data["steps"]):
+            _interaction_step(answer, step)
+        _interaction(answer, data)
+    else:
+        _failed(answer, data)
+
+
+def _interaction(answer: Answer, data: dict[str, Any]) -> None:
+    answer.model = data.get("model") or answer.model
+    answer.used(data.get("usage"))
+    if data.get("status") not in (None, "in_progress"):
+        answer.finish = data["status"]
+
+
+def _interaction_step(answer: Answer, step: dict[str, Any]) -> None:
+    if step.get("type") == "model_output":
+        answer.add(step.get("content"))
+    elif step.get("type") == "function_call":
+        answer.tool(step.get("name"))
+
+
+def conversations(answer: Answer, event: str, data: Any) -> None:
+    """Mistral conversations."""
+    data = _dict(data)
+    kind = data.get("type")
+    answer.model = data.get("model") or answer.model
+    if kind == "message.output.delta":
+        content = data.get("content")
+        answer.add([content] if isinstance(content, dict) else content)
+    elif kind == "function.call.delta":
+        if not answer.tools or answer.tools[-1] != data.get("name"):  # arguments come in pieces
+            answer.tool(data.get("name"))
+    elif kind == "conversation.response.done":
+        answer.used(data.get("usage"))
+        answer.finished = True
+    elif data.get("object") == "conversation.response":
+        for output in _dicts(data.get("outputs")):
+            answer.model = output.get("model") or answer.model
+            if output.get("type") == "function.call":
+                answer.tool(output.get("name"))
+            else:
+                answer.add(output.get("content"))
+        answer.used(data.get("usage"))
+    elif kind == "conversation.response.error":
+        answer.error = str(data.get("message") or data)[:200]
+    else:
+        _failed(answer, data)
+
+
 def converse(answer: Answer, event: str, data: Any) -> None:
     """Bedrock converse, whole or as an event stream."""
     data = _dict(data)
@@ -239,6 +302,8 @@ APIS: dict[str, Callable[[Answer, str, Any], None]] = {
     "responses": responses,
     "messages": messages,
     "gemini": gemini,
+    "interactions": interactions,
+    "conversations": conversations,
     "converse": converse,
     "invoke": invoke,
     "ollama": ollama,

@@ -39,6 +39,7 @@ _VERTEX_RAW = re.compile(
     r"/publishers/(?:anthropic|mistralai)/models/([^/:]+):(rawPredict|streamRawPredict)$"
 )
 _BEDROCK = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)$")
+_CONVERSATIONS = re.compile(r"/conversations(/[^/]+(/restart)?)?$")
 _AZURE = re.compile(r"/openai/deployments/([^/]+)/")
 
 
@@ -110,7 +111,11 @@ def _common(path: str, body: dict[str, Any]) -> _Found | None:
         "input" in body or "prompt" in body or "previous_response_id" in body
     ):
         return "openai.responses", "responses", model, stream
-    if path.endswith("/messages") and isinstance(body.get("messages"), list) and "max_tokens" in body:
+    if (
+        path.endswith("/messages")
+        and isinstance(body.get("messages"), list)
+        and {"max_tokens", "model"} & body.keys()
+    ):
         return "anthropic.messages", "messages", model, stream
     if path.endswith("/embeddings") and "input" in body:
         return "openai.embeddings", "embeddings", model, False
@@ -120,6 +125,10 @@ def _common(path: str, body: dict[str, Any]) -> _Found | None:
         return "mistral.agents", "chat", model, stream
     if path.endswith("/completions") and "prompt" in body:
         return "openai.completions", "chat", model, stream
+    if path.endswith("/interactions") and "input" in body and {"model", "agent"} & body.keys():
+        return "gemini.interactions", "interactions", model, stream
+    if _CONVERSATIONS.search(path) and "inputs" in body:
+        return "mistral.conversations", "conversations", model, stream
     if path.endswith("/api/chat") and isinstance(body.get("messages"), list):
         return "ollama.chat", "ollama", model, body.get("stream") is not False
     if path.endswith("/api/generate") and "prompt" in body:

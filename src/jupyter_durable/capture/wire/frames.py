@@ -32,14 +32,13 @@ class Inflater:
     """Undoes `content-encoding`, as far as the libraries at hand can."""
 
     def __init__(self, encoding: str) -> None:
-        self._first = False
+        self._head: bytes | None = None
         self._inner: _Decompressor | None = None
         encoding = encoding.strip().lower()
         if encoding in ("gzip", "x-gzip"):
             self._inner = zlib.decompressobj(31)
         elif encoding == "deflate":
-            self._first = True  # some send it without the zlib head
-            self._inner = zlib.decompressobj()
+            self._head = b""  # some send it without zlib's two bytes
         elif encoding == "br":
             self._inner = _brotli()
         elif encoding == "zstd":
@@ -49,17 +48,20 @@ class Inflater:
 
     def feed(self, data: bytes) -> bytes:
         """What `data` adds to the plain bytes. Raises `Unreadable`."""
+        if self._head is not None:
+            data = self._head + data
+            if len(data) < 2:
+                self._head = data
+                return b""
+            self._head = None
+            zlib_head = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
+            self._inner = zlib.decompressobj(15 if zlib_head else -15)
         if self._inner is None or not data:
             return data
         try:
             return self._inner.decompress(data)
         except Exception as error:  # noqa: BLE001 - each library has errors of its own
-            if not self._first:
-                raise Unreadable(type(error).__name__) from None
-        finally:
-            self._first = False
-        self._inner = zlib.decompressobj(-15)
-        return self.feed(data)
+            raise Unreadable(type(error).__name__) from None
 
 
 def _brotli() -> _Decompressor:

@@ -35,7 +35,16 @@ def tokens(usage: dict[str, Any]) -> Tokens:
     if "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage:  # Anthropic: the same
         read = _int(usage, "cache_read_input_tokens")
         given = _sum(_int(usage, "input_tokens"), read, _int(usage, "cache_creation_input_tokens"))
-        return Tokens(given, _int(usage, "output_tokens"), read, None)
+        thought = _inner(usage, "output_tokens_details", "thinking_tokens")
+        return Tokens(given, _int(usage, "output_tokens"), read, thought)
+    if "total_input_tokens" in usage:  # Gemini interactions
+        thoughts = _int(usage, "total_thought_tokens")
+        return Tokens(
+            _sum(_int(usage, "total_input_tokens"), _int(usage, "total_tool_use_tokens")),
+            _sum(_int(usage, "total_output_tokens"), thoughts),
+            _int(usage, "total_cached_tokens"),
+            thoughts,
+        )
     if "prompt_tokens" in usage:
         cached = _inner(usage, "prompt_tokens_details", "cached_tokens")
         if cached is None:
