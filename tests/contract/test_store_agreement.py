@@ -132,6 +132,23 @@ class Agreement(RuleBasedStateMachine):
         else:
             assert answer[0] is LeaseLost
 
+    @rule(run=_RUN, stale=st.integers(0, 3), drafts=st.lists(_DRAFT, min_size=1, max_size=3))
+    def stage(self, run: int, stale: int, drafts: list[Any]) -> None:
+        """As the runtime does it: what cannot be staged is appended."""
+        run %= len(self.journals)
+        lease = self.leases[run][-1 - (stale == 0)] if len(self.leases[run]) > 1 else self.leases[run][-1]
+        made = [
+            Draft(kind, scope, pos, meta, None if body is None else Payload("json", body))
+            for kind, scope, pos, meta, body in drafts
+        ]
+        answer = self.both(
+            lambda s: "kept" if s.stage(lease, made) or s.append(lease, made, durable=False) else ""
+        )
+        if lease.generation == getattr(self.valid[run], "generation", None):
+            self.journals[run] += drafts
+        else:
+            assert answer[0] is LeaseLost
+
     @rule(run=_RUN, who=st.sampled_from([ELSEWHERE, SECOND]), ttl=st.sampled_from([10.0, 30.0]))
     def acquire(self, run: int, who: Any, ttl: float) -> None:
         run %= len(self.journals)
@@ -195,6 +212,8 @@ class Agreement(RuleBasedStateMachine):
             assert [
                 (e.type, e.scope, e.pos, e.meta, e.payload and e.payload.body) for e in entries
             ] == journal
+            if self.valid[number] is not None:
+                self.both(lambda s, lease=self.valid[number]: s.settle(lease))
             found = self.both(lambda s, run_id=run_id: s.run(run_id))
             assert (found.head_seq, found.status) == (len(journal), self.statuses[number])
             assert found.owner == (self.valid[number].owner if self.valid[number] else None)  # type: ignore[union-attr]

@@ -53,15 +53,32 @@ def hold(path: str, run_id: str) -> None:
             say("LeaseLost", str(lost).splitlines()[0])
 
 
+def stage(path: str, run_id: str) -> None:
+    """Append one entry and stage two; after each line read try both again, saying what came of it."""
+    store = connect(path)
+    lease = store.create_run(RunRecord(run_id, "r", "running", 1.0, 1.0), this_owner("the holder"), 600.0)
+    store.append(lease, [step(1)], durable=True)
+    say(store.stage(lease, [step(2)]) and store.stage(lease, [step(3)]))
+    for _ in sys.stdin:
+        say("staged" if store.stage(lease, [step(4)]) else "not staged")
+        try:
+            store.append(lease, [step(5)], durable=True)
+            say("appended")
+        except LeaseLost:
+            say("LeaseLost")
+
+
 def write(path: str, run_id: str, count: str) -> None:
     """Append starts and outcomes as fast as it goes, acknowledging each durable one."""
     store = open_small(path)
     lease = store.create_run(RunRecord(run_id, "r", "running", 1.0, 1.0), this_owner("writer"), 600.0)
     say("ready")
     for number in range(int(count)):
-        store.append(lease, [step(2 * number)], durable=False)
+        if not store.stage(lease, [step(2 * number)]):
+            store.append(lease, [step(2 * number)], durable=False)
+        say("start", number)
         store.append(lease, [step(2 * number + 1, 900)], durable=True)
-        say(number)
+        say("outcome", number)
     store.close()
     say("done")
 
@@ -149,7 +166,8 @@ def lose_power(path: str, seed: str) -> None:
     for turn in range(int(os.environ.get("TURNS", "60"))):
         for _ in range(rng.randint(0, 3)):
             number += 1
-            store.append(lease, [step(number)], durable=False)
+            if rng.random() < 0.5 or not store.stage(lease, [step(number)]):
+                store.append(lease, [step(number)], durable=False)
         number += 1
         draft = step(number, rng.choice([100, 900, 5000]))
         if turn % 9 == 4:

@@ -112,8 +112,9 @@ def test_a_killed_holder_is_taken_over_at_once(tmp_path: Path, children: list[Ch
         run_id = str(attempt)
         children.append(child := Child("write", path, run_id, 100_000))
         assert child.line() == "ready"
-        for _ in range(rng.randint(1, 40)):
-            acknowledged = int(child.line())
+        for _ in range(rng.randint(1, 81)):
+            what, number = child.line().split()
+        acknowledged = 2 * int(number) + (1 if what == "start" else 2)
         child.signal(signal.SIGKILL)
         store = SqliteStore(path, key=KEY)
         while True:
@@ -123,11 +124,52 @@ def test_a_killed_holder_is_taken_over_at_once(tmp_path: Path, children: list[Ch
             except LeaseHeldError:  # the kernel is still ending it
                 assert child.process.poll() is None
         entries = list(store.entries(run_id))
-        assert len(entries) >= 2 * acknowledged + 2
+        assert len(entries) >= acknowledged
         assert [entry.pos for entry in entries] == list(range(len(entries)))
         store.append(lease, [Draft("start", 1, 1, {})], durable=True)
         assert store.verify() == []
         store.close()
+
+
+def test_what_a_killed_holder_had_staged_is_in_its_journal(tmp_path: Path, children: list[Child]) -> None:
+    """Staged entries are read by others at once, and stored by whoever takes the dead holder's lease."""
+    path = tmp_path / "j.db"
+    children.append(child := Child("stage", path, "1"))
+    assert child.line() == "True"
+    store = SqliteStore(path)
+    assert [entry.pos for entry in store.entries("1")] == [1, 2, 3]
+    assert store.run("1").head_seq == 1
+    child.signal(signal.SIGKILL)
+    child.process.wait()
+    before = list(store.entries("1"))
+    lease = store.acquire("1", this_owner("me"), 30.0)
+    assert list(store.entries("1")) == before
+    assert (store.run("1").head_seq, list(tmp_path.glob("*-staged-*"))) == (3, [])
+    store.append(lease, [Draft("start", 1, 9, {})], durable=True)
+    assert [entry.pos for entry in store.entries("1")] == [1, 2, 3, 9]
+    assert store.verify() == []
+    store.close()
+
+
+def test_a_paused_holder_that_wakes_after_a_takeover_can_stage_nothing(
+    tmp_path: Path, children: list[Child]
+) -> None:
+    """What it had staged is the taker's; what it stages when it wakes is refused and spoils nothing."""
+    path = tmp_path / "j.db"
+    children.append(child := Child("stage", path, "1"))
+    assert child.line() == "True"
+    child.signal(signal.SIGSTOP)
+    later = SqliteStore(path, clock=Later())
+    lease = later.acquire("1", this_owner("the taker"), 30.0)
+    assert later.stage(lease, [Draft("start", 1, 7, {})])
+    child.signal(signal.SIGCONT)
+    child.go_on()
+    assert [child.line(), child.line()] == ["not staged", "LeaseLost"]
+    assert [entry.pos for entry in later.entries("1")] == [1, 2, 3, 7]
+    later.append(lease, [Draft("start", 1, 8, {})], durable=True)
+    assert [entry.pos for entry in later.entries("1")] == [1, 2, 3, 7, 8]
+    assert later.verify() == []
+    later.close()
 
 
 def test_two_processes_write_one_file_for_a_while(tmp_path: Path, children: list[Child]) -> None:

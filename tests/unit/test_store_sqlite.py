@@ -432,6 +432,54 @@ def test_two_handles_with_one_lease_do_not_lose_entries(tmp_path: Path) -> None:
     two.close()
 
 
+def test_only_what_the_holder_staged_is_read(tmp_path: Path) -> None:
+    """A staged record that was altered, cut off or left behind by earlier ones is none; nothing else suffers."""
+    store = SqliteStore(tmp_path / "j.db", key=KEY)
+    lease = begin(store)
+    assert store.stage(lease, [step(n=1)])
+    assert store.stage(lease, [step(n=2), step(n=3)])
+    (path,) = tmp_path.glob("*-staged-*")
+    assert path.stat().st_mode & 0o777 == 0o600
+    whole = path.read_bytes()
+
+    def read() -> list[int]:
+        return [entry.meta["n"] for entry in store.entries("1")]
+
+    assert read() == [1, 2, 3]
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        assert read() in ([], [1])
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        assert read() in ([], [1])
+    path.write_bytes(whole)
+    store.append(lease, [step(n=4)], durable=True)
+    assert path.read_bytes() == whole
+    assert read() == [1, 2, 3, 4]
+    assert store.stage(lease, [step(n=5)])
+    assert read() == [1, 2, 3, 4, 5]
+    store.release(lease)
+    assert read() == [1, 2, 3, 4, 5]
+    assert not path.exists()
+    store.close()
+
+
+def test_what_is_large_or_has_no_place_is_not_staged(tmp_path: Path) -> None:
+    """It is for `append` then: chunks, many bytes, a second store object for one lease, a store without a log."""
+    one, two = (SqliteStore(tmp_path / "j.db", key=KEY) for _ in "12")
+    lease = begin(one)
+    part = Chunk(KEY.mac("blob", b"data"), b"data")
+    assert not one.stage(lease, [Draft("start", 1, 0, {}, Payload("tree1", b"", (part.digest,), (part,)))])
+    assert not one.stage(
+        lease, [Draft("start", 1, 0, {}, Payload("json1", random.Random(1).randbytes(20_000)))]
+    )
+    assert one.stage(lease, [step()])
+    two.append(two.renew(lease, 30.0), [step()], durable=False)
+    assert not two.stage(lease, [step()])
+    one.close()
+    two.close()
+
+
 def test_an_interrupt_anywhere_in_an_append_leaves_the_store_usable(tmp_path: Path) -> None:
     """Ctrl+C at any line of an append: the entry is there or not, the next append works, nobody stays locked out."""
     store = SqliteStore(tmp_path / "j.db", key=KEY, timeout=2)

@@ -116,6 +116,19 @@ class JournalStore(Protocol):
         """
         ...
 
+    def stage(self, lease: Lease, drafts: Sequence[Draft]) -> bool:
+        """Keep the drafts where the death of this process cannot undo them, to be stored with the next append.
+
+        Cheaper than `append`, and never waits for another process. `entries` has them at once; the run's
+        row, and a watcher of `version`, only after the next `append`, `settle`, `renew` or `release`.
+        False: not possible here or now (large values, a lost lease); nothing was kept, append them.
+        """
+        ...
+
+    def settle(self, lease: Lease) -> None:
+        """Store what is staged. Raises `LeaseLost`, `StoreError`."""
+        ...
+
     def entries(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Entry]:
         """The entries with `after < seq <= upto`, in order, the hash chain verified as it goes.
 

@@ -65,7 +65,7 @@ class Activation:
         with contextlib.suppress(RuntimeError):  # sync code: a loop that it starts is adopted then
             adopt_loop(asyncio.get_running_loop())
         if run.lease is not None:
-            self._beat = Heartbeat(run.store, run.lease, self._lost, self._cancelled)
+            self._beat = Heartbeat(run.store, run.lease, self._lost, self._cancelled, run.writer.settle)
             self._beat.start()
         run.random = RandomWatch()
         run.random.begin(run.values_of(run.main))

@@ -27,6 +27,7 @@ from jupyter_durable.journal.engine import Call, Diverged, Engine, Execute
 from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.journal.keys import idempotency_key
 from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.journal.tally import Tally
 from jupyter_durable.model import Draft, Entry, Lease, Payload, RunRecord, RunStatus
 from jupyter_durable.runtime.context import SCOPE, Scope
 from jupyter_durable.runtime.origins import origins
@@ -36,6 +37,7 @@ from jupyter_durable.runtime.writer import Writer
 
 if TYPE_CHECKING:
     from jupyter_durable.runtime.randoms import RandomWatch
+    from jupyter_durable.runtime.step import Step
 
 
 class OutputPort(Protocol):
@@ -66,6 +68,22 @@ class InstrumentsPort(Protocol):
         ...
 
 
+class ExchangesPort(Protocol):
+    """HTTP exchanges that are not settled: `runtime.exchange`. Entries that must be written, from each."""
+
+    def before_start(self, step: Step) -> list[Draft]:
+        """A step is about to start."""
+        ...
+
+    def scope_ended(self, scope: Scope, *, clean: bool) -> None:
+        """A strand is over."""
+        ...
+
+    def run_ended(self, *, clean: bool) -> list[Draft]:
+        """The run's code is over."""
+        ...
+
+
 def is_main(names: Mapping[str, Any]) -> bool:
     """Whether a frame's globals are the notebook's (or the script's)."""
     main = sys.modules.get("__main__")
@@ -87,7 +105,7 @@ class Options:
     `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
     `park_after`: seconds to wait for a person before the run parks; None: for ever. `jitter`: gives
     seconds by which every live call is delayed (for tests). `capture`: which calls of other libraries are
-    steps.
+    steps. `pace`: recorded streams come as slowly as they came then.
     """
 
     replay_only: bool = False
@@ -95,6 +113,7 @@ class Options:
     park_after: float | None = None
     jitter: Callable[[], float] | None = None
     capture: frozenset[str] = frozenset({"tools", "models", "http", "mcp"})
+    pace: bool = False
 
 
 @dataclass(slots=True)
@@ -154,7 +173,10 @@ class LiveRun:
         self.turns.single = self._single
         self.turns.in_run = self._timer_in_run
         self.turns.lost = self.stopping
-        self.writer = Writer(self._append, on_error=self._write_failed)
+        self.writer = Writer(
+            self._append, stage=self._stage, settle=self._settle, on_error=self._write_failed
+        )
+        self._tally = Tally(index)
         self.lease = lease
         self.closed = False
         self.lost: BaseException | None = None
@@ -163,6 +185,7 @@ class LiveRun:
         self.stats = Stats()
         self.main = Scope(self, self.engine.main)
         self.random: RandomWatch | None = None
+        self.exchanges: ExchangesPort | None = None  # once there is one
         self.wake = threading.Event()
         self.cancelled_by: str | None = None
         self._lineage = list(lineage)
@@ -186,6 +209,8 @@ class LiveRun:
 
     def close_scope(self, scope: Scope, *, clean: bool) -> None:
         """A strand is over; see `Engine.end`."""
+        if self.exchanges is not None and not self.closed:
+            self.exchanges.scope_ended(scope, clean=clean)
         with self.lock:
             self.engine.end(scope.state, clean=clean and not self.closed)
             self._scopes -= 1
@@ -235,11 +260,23 @@ class LiveRun:
     # -- writing ---------------------------------------------------------------------------------
 
     def _append(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
+        self.store.append(self._may_write(), self._tally.take(drafts), durable=durable, status=status)
+
+    def _stage(self, drafts: Sequence[Draft]) -> bool:
+        if staged := self.store.stage(self._may_write(), drafts):
+            self._tally.take(drafts)
+        return staged
+
+    def _settle(self) -> None:
+        if self.lease is not None and self.lost is None and self.broken is None:
+            self.store.settle(self.lease)
+
+    def _may_write(self) -> Lease:
         if (stopped := self.lost or self.broken) is not None:
             raise stopped
         if self.lease is None:
             raise LeaseLost(f"run {self.name!r} is only being replayed here")
-        self.store.append(self.lease, drafts, durable=durable, status=status)
+        return self.lease
 
     def _write_failed(self, error: BaseException) -> None:
         if isinstance(error, LeaseLost):
@@ -365,6 +402,9 @@ class LiveRun:
         closed = Draft("closed", ROOT, 0, {"s": status, **meta, **(extra or {})})
         try:
             if stopped is None and self.lease is not None and not self.options.replay_only:
+                if not self._tally.exact:
+                    self.writer.flush()
+                    self._tally.recount(self.store.entries(self.id), status, self.record.base_seq)
                 self.writer.commit([closed], durable=True, status=status)
         finally:
             self.writer.close()

@@ -3,6 +3,9 @@
 Entries are appended in the order in which they were handed in, whichever thread commits them. A
 synchronous caller commits by itself (with what others have queued meanwhile); coroutines hand over
 to one thread, so that their loop never waits for a disk.
+
+What need not survive power loss (a start) is only staged if the store can do that: it is stored with
+the outcome that follows, or by `settle`, a moment later.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable, Sequence
 from jupyter_durable.model import Draft, RunStatus
 
 Append = Callable[[Sequence[Draft], bool, RunStatus | None], None]
+Stage = Callable[[Sequence[Draft]], bool]
 
 RESTLESS = 64
 """Turns of a loop after which it is not waited for to come to rest: some task of the user's keeps it busy."""
@@ -47,13 +51,21 @@ class Writer:
     """Appends a run's entries, in order, in as few transactions as possible.
 
     `append(drafts, durable, status)` is one transaction of the store. An error of it is raised to
-    everyone whose entries were in the batch, and `on_error` is told once.
+    everyone whose entries were in the batch, and `on_error` is told once. `stage(drafts)` keeps them
+    without one, or says that it cannot; `settle()` stores them.
     """
 
     def __init__(
-        self, append: Append, *, on_error: Callable[[BaseException], None] = lambda error: None
+        self,
+        append: Append,
+        *,
+        stage: Stage = lambda drafts: False,
+        settle: Callable[[], None] = lambda: None,
+        on_error: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._append = append
+        self._stage = stage
+        self._settle = settle
         self._on_error = on_error
         self._queue: deque[_Item] = deque()
         self._io = threading.Lock()
@@ -65,6 +77,22 @@ class Writer:
     def put(self, drafts: Sequence[Draft]) -> None:
         """Queue entries that go with the next commit; nobody waits for them."""
         self._queue.append(_Item(drafts, False))
+
+    def tail(self) -> Sequence[Draft] | None:
+        """What was queued last, if nobody has taken it yet to write it."""
+        try:
+            return self._queue[-1].drafts
+        except IndexError:
+            return None
+
+    async def in_turn(self) -> None:
+        """Go on as after an outcome: when what was delivered before has come to rest."""
+        item = _Item((), False)
+        item.loop = asyncio.get_running_loop()
+        item.future = item.loop.create_future()
+        item.in_turn = True
+        self._answer(item.loop, [item])
+        await item.future
 
     def commit(self, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None) -> None:
         """Append `drafts` after all that was queued before, and return when they are stored.
@@ -92,9 +120,10 @@ class Writer:
         await item.future
 
     async def start_async(self, drafts: Sequence[Draft], *, durable: bool, in_turn: bool = False) -> None:
-        """`commit_async`, for a start: it needs no sync, so it is written in the loop's own thread.
+        """`commit_async`, for a start: it needs no sync, so it is staged in the loop's own thread.
 
         At once if the loop has nothing else to do, else together with the starts of this turn of it.
+        What cannot be staged goes to the thread, which may wait for another process.
         `in_turn`: the caller goes on as with an outcome, when what came before has come to rest.
         """
         if durable:
@@ -104,16 +133,18 @@ class Writer:
         idle = not len(getattr(loop, "_ready", ())) and not (in_turn and self._answering.get(loop))
         if idle and not self._queue and self._io.acquire(blocking=False):
             try:
-                self._write(drafts, False, None)
+                if self._staged(drafts):
+                    return
             finally:
                 self._io.release()
-            return
         item = _Item(drafts, False)
         item.in_turn = in_turn
         item.loop = loop
         item.future = loop.create_future()
         self._queue.append(item)
-        if loop not in self._gathering:
+        if idle:
+            self._order()
+        elif loop not in self._gathering:
             self._gathering.add(loop)
             loop.call_soon(self._write_starts, loop)
         await item.future
@@ -123,20 +154,40 @@ class Writer:
         batch: list[_Item] = []
         if self._io.acquire(blocking=False):
             try:
-                while self._queue and not self._queue[0].durable:
+                while self._queue and not self._queue[0].durable and self._queue[0].status is None:
                     batch.append(self._queue.popleft())
-                if batch:
-                    self._write_batch(batch)
+                if batch and not self._stage_batch(batch):
+                    self._queue.extendleft(reversed(batch))
+                    batch = []
             finally:
                 self._io.release()
         self._tell_loops(batch)
-        if self._queue:  # somebody is writing, or what comes first needs a sync
+        if self._queue:  # somebody is writing, or what comes first needs more than being staged
             self._order()
+
+    def _stage_batch(self, batch: list[_Item]) -> bool:
+        try:
+            if not self._staged([draft for item in batch for draft in item.drafts]):
+                return False
+        except BaseException as error:  # noqa: BLE001 - everyone whose entries these were gets it
+            for item in batch:
+                item.error = error
+        for item in batch:
+            item.ready = True
+        return True
+
+    def _staged(self, drafts: Sequence[Draft]) -> bool:
+        try:
+            return self._stage(drafts)
+        except BaseException as error:
+            self._on_error(error)
+            raise
 
     def _write(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
         # Without the queue: nothing is in it, and nobody else writes.
         try:
-            self._append(drafts, durable, status)
+            if durable or status is not None or not self._stage(drafts):
+                self._append(drafts, durable, status)
         except BaseException as error:
             self._on_error(error)
             raise
@@ -145,6 +196,12 @@ class Writer:
         """Commit whatever is queued."""
         if self._queue:
             self._flush()
+
+    def settle(self) -> None:
+        """Store whatever is queued or staged, for other processes to see. Raises what the store raises."""
+        self.flush()
+        with self._io:
+            self._settle()
 
     def close(self) -> None:
         """Commit what is queued and end the thread."""
@@ -180,7 +237,8 @@ class Writer:
         durable = any(item.durable for item in batch)
         status = next((item.status for item in reversed(batch) if item.status is not None), None)
         try:
-            self._append(drafts, durable, status)
+            if durable or status is not None or not self._stage(drafts):
+                self._append(drafts, durable, status)
         except BaseException as error:  # noqa: BLE001 - everyone whose entries these were gets it
             for item in batch:
                 item.error = error

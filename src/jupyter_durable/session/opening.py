@@ -115,7 +115,7 @@ class Session:
         """
         kill_point("before-open")
         now = self.clock.now()
-        entries = list(self.store.entries(source.id))
+        entries = list(self.store.entries(source.id, upto=source.head_seq))
         index = Index(entries, base_seq=source.head_seq)
         cut: Draft | None = None
         if at is not None:

@@ -6,19 +6,12 @@ here once. `memory` and `sqlite` say only where rows are and what a transaction 
 
 from __future__ import annotations
 
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jupyter_durable.clock import Clock
-from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.errors import AlreadyDecidedError, IntegrityError, RunNotFoundError, StoreError
 from jupyter_durable.model import (
-    Chunk,
     Draft,
-    Entry,
     InboxItem,
     Lease,
     Owner,
@@ -28,22 +21,17 @@ from jupyter_durable.model import (
     RunStatus,
 )
 from jupyter_durable.store import integrity, leases, lineage
-from jupyter_durable.store.chain import Seals
 from jupyter_durable.store.drafting import Live, pack_payload, prepare
-from jupyter_durable.store.packing import CHUNK_FLOOR, pack, unpack
+from jupyter_durable.store.journals import Journals
 from jupyter_durable.store.rows import (
-    DIGEST,
-    ChunkRow,
     HeadRow,
     InboxRow,
     Registry,
     Rows,
     RunRow,
-    Transaction,
     as_dict,
     from_json,
     owner_json,
-    split,
     to_item,
     to_json,
     to_lease,
@@ -51,67 +39,15 @@ from jupyter_durable.store.rows import (
 )
 
 
-class Backstop:
-    """Ends a transaction once more, around it: an interrupt may hit the first line of its own `__exit__`."""
-
-    def __init__(self, end: Callable[[], None]) -> None:
-        self._end = end
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._end()
-
-
-class RowStore(ABC):
+class RowStore(Journals):
     """`JournalStore`, given rows. Any thread may call; writes take turns."""
-
-    def __init__(self, url: str, key: StoreKey, clock: Clock) -> None:
-        self.url = url
-        self.key = key
-        self._clock = clock
-        self._seals = Seals(key)
-        self._live: dict[str, Live] = {}
-        self._make_guards()
-
-    _backstop: Backstop
-    """Made by the store: what ends its transactions, whatever became of them."""
-
-    def _make_guards(self) -> None:
-        # A plain `with` on it is the one guard that an interrupt between two bytecodes cannot leave locked.
-        self._turn = threading.RLock()
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release files and locks. May be repeated; every other call after it raises `StoreError`."""
-
-    @abstractmethod
-    def version(self) -> int:
-        """A number that changes whenever another connection has committed. Microseconds; never blocks."""
-
-    @abstractmethod
-    def _writing(self, *, durable: bool) -> Transaction:
-        """A transaction, to be entered while `_turn` is held."""
-
-    @abstractmethod
-    def _flush(self) -> None:
-        """Return when what was committed survives power loss."""
-
-    @abstractmethod
-    def _reading(self) -> AbstractContextManager[Rows]:
-        """Committed rows."""
-
-    @abstractmethod
-    def _snapshot(self) -> AbstractContextManager[Rows]:
-        """Committed rows as of one moment, told from damage as far as possible."""
 
     # -- runs ------------------------------------------------------------------------------------
 
     def create_run(self, run: RunRecord, owner: Owner, ttl: float, first: Sequence[Draft] = ()) -> Lease:
         """See `JournalStore`. Raises `StoreError` if there is a run of this id."""
         now = self._clock.now()
-        prepared = [prepare(draft) for draft in first]
+        prepared = [prepare(draft, now) for draft in first]
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             if rows.find(run.id) is not None:
                 raise StoreError(f"there is a run {run.id} already", hint="resume it, or make a new id")
@@ -157,7 +93,7 @@ class RowStore(ABC):
             rows.put_registry(registry._replace(mac=self._seals.registry(registry)))
             live = Live(self._seals, row, head)
             if prepared:
-                head, written, _ = live.extend(prepared, now, None)
+                head, written = live.extend(prepared, now)
                 rows.advance_head(live.head.mac, head)
                 for draft in first:
                     if draft.payload is not None and draft.payload.chunks:
@@ -209,7 +145,7 @@ class RowStore(ABC):
     ) -> None:
         """See `JournalStore`."""
         with self._turn, self._backstop, self._writing(durable=True) as rows:
-            live = self._load(rows, lease)
+            live = self._settled(rows, lease)
             row = live.row
             if notebook is not None:
                 row = row._replace(notebook=notebook)
@@ -254,15 +190,17 @@ class RowStore(ABC):
             )
             rows.swap_head(head.mac, taken)
             rows.commit()
-            self._live[row.id] = Live(self._seals, row, taken)
+            live = self._live[row.id] = Live(self._seals, row, taken)
         self._flush()
+        # Now that nobody else can add to it.
+        self._store_staged(live)
         return to_lease(row, taken, owner)
 
     def renew(self, lease: Lease, ttl: float) -> Lease:
         """See `JournalStore`."""
         # Not durable: after power loss there is no process left whose lease could be too short.
         with self._turn, self._backstop, self._writing(durable=False) as rows:
-            live = self._load(rows, lease)
+            live = self._settled(rows, lease)
             head = self._sealed_head(live.row.id, live.head._replace(expires_at=self._clock.now() + ttl))
             rows.swap_head(live.head.mac, head)
             rows.commit()
@@ -275,77 +213,13 @@ class RowStore(ABC):
         with self._turn, self._backstop, self._writing(durable=False) as rows:
             row, head = self._found(rows, lease.run_id)
             if head.generation == lease.generation and head.owner is not None:
+                head = self._settled(rows, lease).head
                 free = self._sealed_head(row.id, head._replace(owner=None, expires_at=0.0))
                 rows.swap_head(head.mac, free)
                 rows.commit()
-            self._live.pop(lease.run_id, None)
-
-    # -- the journal -----------------------------------------------------------------------------
-
-    def append(
-        self, lease: Lease, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None
-    ) -> list[Entry]:
-        """See `JournalStore`.
-
-        `payload.chunks` may be any iterable: it is consumed once, chunk by chunk, inside the
-        transaction. It may read this store, and must not write to it.
-        """
-        prepared = [prepare(draft) for draft in drafts]
-        with self._turn, self._backstop, self._writing(durable=durable) as rows:
-            at = self._clock.now()
-            live = self._live.get(lease.run_id)
-            if live is None or live.head.generation != lease.generation:
-                live = self._load(rows, lease)
-            head, written, entries = live.extend(prepared, at, status)
-            # The MAC covers every column, so comparing it is the fence, and finds a view of ours that is stale.
-            if not rows.advance_head(live.head.mac, head):
-                live = self._load(rows, lease)
-                head, written, entries = live.extend(prepared, at, status)
-                rows.advance_head(live.head.mac, head)
-            for draft in drafts:
-                if draft.payload is not None and draft.payload.chunks:
-                    self._store_chunks(rows, draft.payload)
-            rows.add_entries(written)
-            rows.commit()
-            live.head = head
-            self._live[lease.run_id] = live
-        if durable:
-            self._flush()
-        return entries
-
-    def _store_chunks(self, rows: Transaction, payload: Payload) -> None:
-        for digest, data, refs in payload.chunks:
-            if len(digest) != DIGEST:
-                raise StoreError(f"a chunk's digest has {DIGEST} bytes, not {len(digest)}")
-            if not rows.has_chunk(digest):
-                packed, kept = pack(data, CHUNK_FLOOR)
-                rows.add_chunk(ChunkRow(digest, b"".join(refs), packed, kept))
-
-    def entries(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Entry]:
-        """See `JournalStore`. Entries appended after the call are not among them."""
-        with self._reading() as rows:
-            parts = list(lineage.parts(rows, self._found, run_id, after, upto))
-        return lineage.read(parts, self._reading, self._seals, run_id)
-
-    def chunk(self, digest: bytes) -> Chunk:
-        """See `JournalStore`."""
-        with self._reading() as rows:
-            row = rows.chunk(digest)
-        if row is None:
-            raise IntegrityError(f"chunk {digest.hex()} is missing from {self.url}", hint=lineage.RESTORE)
-        try:
-            data, refs = unpack(row.packed, row.data), split(row.refs)
-            sound = self._seals.blob(data, refs) == digest
-        except (TypeError, IntegrityError):
-            sound = False
-        if not sound:
-            raise IntegrityError(f"chunk {digest.hex()} of {self.url} does not verify", hint=lineage.RESTORE)
-        return Chunk(digest, data, refs)
-
-    def has_chunk(self, digest: bytes) -> bool:
-        """See `JournalStore`."""
-        with self._reading() as rows:
-            return rows.has_chunk(digest)
+            live = self._live.pop(lease.run_id, None)
+        if live is not None and live.place is not None:
+            live.place.remove()
 
     # -- the inbox -------------------------------------------------------------------------------
 
@@ -412,24 +286,6 @@ class RowStore(ABC):
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _checked(self, row: RunRow, head: HeadRow | None) -> tuple[RunRow, HeadRow]:
-        if head is None or not self._seals.is_run(row) or not self._seals.is_head(row.id, head):
-            raise lineage.broken(row.id, "its row does not verify")
-        return row, head
-
-    def _found(self, rows: Rows, run_id: str) -> tuple[RunRow, HeadRow]:
-        found = rows.find(run_id)
-        if found is None:
-            raise lineage.no_run(run_id)
-        return self._checked(*found)
-
-    def _load(self, rows: Rows, lease: Lease) -> Live:
-        row, head = self._found(rows, lease.run_id)
-        if head.generation != lease.generation or head.owner is None:
-            self._live.pop(lease.run_id, None)
-            raise leases.lost(row, head, lease.generation)
-        return Live(self._seals, row, head)
-
     def _registry(self, rows: Rows) -> Registry:
         registry = rows.registry()
         if registry is None or not self._seals.is_registry(registry):
@@ -438,9 +294,6 @@ class RowStore(ABC):
 
     def _sealed(self, row: RunRow) -> RunRow:
         return row._replace(mac=self._seals.run(row))
-
-    def _sealed_head(self, run_id: str, head: HeadRow) -> HeadRow:
-        return head._replace(mac=self._seals.head(run_id, head))
 
     def _item(self, row: RunRow, found: InboxRow) -> InboxItem:
         if not self._seals.is_inbox(row.id, found):

@@ -119,6 +119,7 @@ class Seals:
         self._run = self._state("head", b"run")
         self._head = self._state("head", b"head")
         self._registry = self._state("head", b"registry")
+        self._staged = self._state("head", b"staged")
         self._inbox = self._state("inbox")
         self._blob = self._state("blob")
 
@@ -148,6 +149,12 @@ class Seals:
         """The part of a head's MAC that stays the same while a lease does."""
         state = self._head.copy()
         state.update(frame((run_id, generation, owner, expires_at)))
+        return state
+
+    def staged(self, run_id: str, generation: int) -> hashlib.blake2b:
+        """The state of the MACs over what one holder of a run's lease stages."""
+        state = self._staged.copy()
+        state.update(frame((run_id, generation)))
         return state
 
     def is_head(self, run_id: str, row: HeadRow) -> bool:

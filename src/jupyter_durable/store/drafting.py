@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from jupyter_durable.errors import StoreError
 from jupyter_durable.model import Draft, Entry, Payload, RunStatus
 from jupyter_durable.store.chain import Seals, seal_head
 from jupyter_durable.store.packing import BODY_FLOOR, pack
-from jupyter_durable.store.rows import DIGEST, HeadRow, RunRow, as_dict, to_json
+from jupyter_durable.store.rows import DIGEST, SEQ, HeadRow, RunRow, as_dict, to_json
 
 Fields = tuple[int, str, int, int, float, str, str | None, int, bytes | None, bytes | None, bytes]
 """An `EntryRow`."""
-Prepared = tuple[Draft, str, str | None, int, bytes | None, bytes | None, Payload | None]
-"""A draft, its `meta`, `codec`, `packed`, `body` and `refs`, and its payload without chunks."""
+Prepared = tuple[str, int, int, float, str, str | None, int, bytes | None, bytes | None]
+"""An `EntryRow` without its place: neither key nor hash."""
+
+
+class Pending(NamedTuple):
+    """What is staged of a run, and where its file ends."""
+
+    prepared: list[Prepared]
+    size: int
 
 
 class Live:
-    """What an append needs to know about a run without reading it again."""
+    """What an append needs to know about a run without reading it again.
 
-    __slots__ = ("_seals", "_tenure", "chain", "head", "row")
+    head: as it is stored. pending: what is to follow it, and is only staged. version: the store's, when
+    `head` was last known to be the stored one.
+    """
+
+    __slots__ = ("_seals", "_tenure", "chain", "head", "pending", "place", "row", "version")
 
     def __init__(self, seals: Seals, row: RunRow, head: HeadRow) -> None:
         self._seals = seals
         self.row = row
         self.chain = seals.chain(row)
+        self.pending: Pending | None = None
+        self.place: Any = None
+        self.version = -1
         self.lead(head)
 
     def lead(self, head: HeadRow) -> None:
@@ -32,22 +48,20 @@ class Live:
         self.head = head
 
     def extend(
-        self, prepared: list[Prepared], at: float, status: RunStatus | None
-    ) -> tuple[HeadRow, list[Fields], list[Entry]]:
-        """The head, rows and entries after appending. Changes nothing."""
+        self, prepared: list[Prepared], now: float, status: RunStatus | None = None
+    ) -> tuple[HeadRow, list[Fields]]:
+        """The head and the rows after appending. Changes nothing."""
         run, was, _, seq, before, generation, owner, expires_at, _ = self.head
         link, last, high = self.chain.link, before if seq > self.row.base_seq else self.chain.start, run << 32
         written: list[Fields] = []
-        entries: list[Entry] = []
-        for (kind, scope, pos, data, _), meta, codec, packed, body, refs, payload in prepared:
+        for kind, scope, pos, at, meta, codec, packed, body, refs in prepared:
             seq += 1
             before = last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
             # Plain tuples: `EntryRow` would cost a call for each.
             written.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
-            entries.append(Entry(seq, kind, scope, pos, at, dict(data), payload, last))
-        now = status or was
-        mac = seal_head(self._tenure, now, at, seq, before)
-        return HeadRow(run, now, at, seq, before, generation, owner, expires_at, mac), written, entries
+        is_now = status or was
+        mac = seal_head(self._tenure, is_now, now, seq, before)
+        return HeadRow(run, is_now, now, seq, before, generation, owner, expires_at, mac), written
 
 
 def pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None, bytes | None]:
@@ -61,10 +75,17 @@ def pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None
     return payload.codec, packed, body, refs
 
 
-def prepare(draft: Draft) -> Prepared:
+def prepare(draft: Draft, at: float) -> Prepared:
     """What of a draft does not depend on where it is appended. Raises `TypeError` for meta that is not JSON."""
-    payload = draft.payload
-    codec, packed, body, refs = pack_payload(payload)
+    kind, scope, pos, meta, payload = draft
+    if payload is None:
+        return kind, scope, pos, at, to_json(as_dict(meta)), None, 0, None, None
+    return kind, scope, pos, at, to_json(as_dict(meta)), *pack_payload(payload)
+
+
+def appended(draft: Draft, row: Fields) -> Entry:
+    """A draft as the entry it has become."""
+    kind, scope, pos, meta, payload = draft
     if payload is not None and payload.chunks != ():
         payload = Payload(payload.codec, payload.body, payload.refs)
-    return draft, to_json(as_dict(draft.meta)), codec, packed, body, refs, payload
+    return Entry(row[0] & SEQ, kind, scope, pos, row[4], dict(meta), payload, row[-1])

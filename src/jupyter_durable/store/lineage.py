@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from jupyter_durable.errors import IntegrityError, RunNotFoundError
 from jupyter_durable.model import Entry, EntryType, RunRecord
 from jupyter_durable.store.chain import Seals
-from jupyter_durable.store.rows import HeadRow, Rows, RunRow, from_json, to_payload
+from jupyter_durable.store.rows import SEQ, HeadRow, Rows, RunRow, from_json, to_payload
 
 RESTORE = "see how far the damage goes with `jupyter durable verify`, then restore the file and its key from a backup"
 
@@ -66,7 +66,7 @@ def read(
                 raise broken(run_id, f"entry {at + 1} is missing, though {last} were written")
             for key, kind, scope, pos, when, meta, codec, packed, body, refs, mark in batch:
                 at += 1
-                if key & 0xFFFFFFFF != at:
+                if key & SEQ != at:
                     raise broken(run_id, f"entry {at} is missing")
                 try:
                     before = link(before, at, kind, scope, pos, when, meta, codec, packed, body, refs)
@@ -74,10 +74,27 @@ def read(
                     raise broken(run_id, f"entry {at} does not verify") from error
                 if before != mark:
                     raise broken(run_id, f"entry {at} does not verify")
-                payload = to_payload(codec, packed, body, refs) if codec is not None else None
-                yield Entry(at, cast("EntryType", kind), scope, pos, when, from_json(meta), payload, mark)
+                yield entry(key, kind, scope, pos, when, meta, codec, packed, body, refs, mark)
         if anchor is not None and before != anchor:
             raise broken(run_id, f"entry {last} is not the last one written")
+
+
+def entry(
+    key: int,
+    kind: str,
+    scope: int,
+    pos: int,
+    at: float,
+    meta: str,
+    codec: str | None,
+    packed: int,
+    body: bytes | None,
+    refs: bytes | None,
+    mark: bytes,
+) -> Entry:
+    """The fields of an `EntryRow` as an entry."""
+    payload = to_payload(codec, packed, body, refs) if codec is not None else None
+    return Entry(key & SEQ, cast("EntryType", kind), scope, pos, at, from_json(meta), payload, mark)
 
 
 def check_base(rows: Rows, find: Find, run: RunRecord) -> None:

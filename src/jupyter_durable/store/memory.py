@@ -9,7 +9,8 @@ from typing import Any
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.errors import StoreError
-from jupyter_durable.store.base import Backstop, RowStore
+from jupyter_durable.store.base import RowStore
+from jupyter_durable.store.journals import Backstop
 from jupyter_durable.store.rows import (
     ChunkRow,
     EntryRow,

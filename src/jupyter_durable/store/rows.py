@@ -16,6 +16,8 @@ from jupyter_durable.store.packing import unpack
 
 DIGEST = 16
 """Bytes of a hash, a MAC and a chunk's digest."""
+SEQ = 0xFFFFFFFF
+"""The part of an entry's key that is its sequence number."""
 
 _ascii = json.JSONEncoder(separators=(",", ":")).encode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # without `decode`'s search for white space

@@ -19,15 +19,18 @@ from pathlib import Path
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec.secret import StoreKey
-from jupyter_durable.errors import IntegrityError, StoreError
+from jupyter_durable.errors import IntegrityError, LeaseLost, StoreError
 from jupyter_durable.model import Draft, Lease, Owner, RunRecord
-from jupyter_durable.store import keyfile, place, schema
-from jupyter_durable.store.base import Backstop, RowStore
+from jupyter_durable.store import keyfile, place, schema, staging
+from jupyter_durable.store.base import RowStore
 from jupyter_durable.store.chain import Seals
+from jupyter_durable.store.drafting import Live
 from jupyter_durable.store.faults import FAULTS, damaged, translate
+from jupyter_durable.store.journals import Backstop
 from jupyter_durable.store.locks import FileLock
 from jupyter_durable.store.log import PAGE, LogFile, Writer
-from jupyter_durable.store.rows import Registry, Rows, Transaction
+from jupyter_durable.store.rows import Registry, Rows, RunRow, Transaction, to_lease, to_owner
+from jupyter_durable.store.staging import Place
 from jupyter_durable.store.tables import Tables
 
 SAFE_SQLITE = (3, 51, 3)
@@ -200,6 +203,10 @@ class SqliteStore(RowStore):
     def close(self) -> None:
         """Fold the log into the file if nobody else has it open, and let go of it. May be repeated."""
         if not self._closed and self._pid == os.getpid():
+            with contextlib.suppress(StoreError, LeaseLost):  # it is kept, wherever it is
+                for live in list(self._live.values()):
+                    if live.pending is not None and live.head.owner is not None:
+                        self.settle(to_lease(live.row, live.head, to_owner(live.head.owner)[0]))
             with self._verify_guard, self._turn, self._read_guard, self._watch_guard:
                 self._closed = True
                 self._log = None
@@ -236,6 +243,29 @@ class SqliteStore(RowStore):
                 # written from here on could be vouched for.
                 self._failed = error.strerror or str(error)
                 self._check_usable()
+
+    def _place(self, live: Live) -> Place | None:
+        if self._closed or self._failed or self._pid != os.getpid():
+            self._check_usable()
+        if self._log is None:  # other machines may write here, and know nothing of what this one keeps
+            return None
+        try:
+            key = self._seals.staged(live.row.id, live.head.generation)
+            return Place(staging.path_of(self.path, live.row.run, live.head.generation), key)
+        except OSError:
+            return None
+
+    def _is_ours(self, live: Live) -> bool:
+        # The version first: a commit between the two is noticed the next time.
+        version = self._writer.data_version()
+        if version != live.version:
+            if self._writer.head_mac(live.row.run) != live.head.mac:
+                return False
+            live.version = version
+        return True
+
+    def _left_behind(self, row: RunRow) -> list[Path]:
+        return staging.left_behind(self.path, row.run)
 
     @contextmanager
     def _reading(self) -> Iterator[Rows]:

@@ -119,6 +119,18 @@ class Tables:
         found = self._all("SELECT hash FROM entries WHERE key = ?", (run << 32 | seq,))
         return found[0][0] if found else None
 
+    def head_mac(self, run: int) -> bytes | None:
+        """The MAC of a run's head."""
+        found = self._all("SELECT body FROM entries WHERE key = ?", (run << 32 | _HEAD,))
+        return found[0][0] if found else None
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed."""
+        try:
+            return int(self._cursor.execute("PRAGMA data_version").fetchone()[0])
+        except FAULTS as error:
+            raise translate(error, self._path) from error
+
     def chunk(self, digest: bytes) -> ChunkRow | None:
         found = self._all(_CHUNK, (digest,))
         return ChunkRow(*found[0]) if found else None
