@@ -414,8 +414,12 @@ class Index:
 
     def delivers_again(self, step: RecordedStep) -> bool:
         """Whether a stream's chunks replay: it has ended, or was cut off after its strand had acted on them."""
-        if step.outcome is not None or not step.chunks:
-            return step.outcome is not None
+        return step.outcome is not None or self.acted_on(step)
+
+    def acted_on(self, step: RecordedStep) -> bool:
+        """Whether its strand, or one around or inside it, made a step after a stream's first chunk."""
+        if not step.chunks:
+            return False
         first = step.chunks[0].seq
         around: list[int] = [step.scope]
         while around[-1] != MAIN:

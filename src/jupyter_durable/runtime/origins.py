@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 _MARK = "__durable_step__"
 
 
-def mark(error: BaseException, run_id: str, scope: int, pos: int) -> None:
-    """Remember that this step raised `error`. The outermost step wins."""
+def mark(error: Any, run_id: str, scope: int, pos: int) -> None:
+    """Remember that this step raised `error` (or returned this response). The outermost step wins."""
     try:
         setattr(error, _MARK, (run_id, scope, pos))
     except AttributeError:  # a class with __slots__; its steps are not found, which `finish` says
@@ -30,9 +31,11 @@ def origins(error: BaseException | None, run_id: str) -> list[tuple[int, int]]:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        marked = getattr(current, _MARK, None)
-        if marked is not None and marked[0] == run_id:
-            found[marked[1], marked[2]] = None
+        # An SDK's error has the response it was made from: that may be a step's.
+        for holder in (current, vars(current).get("response")):
+            marked = getattr(holder, _MARK, None)
+            if marked is not None and marked[0] == run_id:
+                found[marked[1], marked[2]] = None
         todo += [current.__cause__, current.__context__]
         if isinstance(current, BaseExceptionGroup):
             todo += current.exceptions

@@ -243,7 +243,7 @@ class Step:
         self.started = True
         if run.random is not None:
             self.watch = run.random.before_step()
-        known = decision.attempt > 1 and decision.step is not None
+        known = decision.attempt > 1
         payload = (
             None
             if known
@@ -252,7 +252,8 @@ class Step:
             )
         )
         started = run.start_draft(self.call, decision, payload)
-        return (*run.declare(self.scope), *run.values_drafts(), started)
+        before = run.exchanges.before_start(self) if run.exchanges is not None else ()
+        return (*before, *run.declare(self.scope), *run.values_drafts(), started)
 
     @property
     def start_durable(self) -> bool:
