@@ -120,7 +120,12 @@ class Library:
                         return self._transport.handle_request(request)
                 if not wanted(scope, ask.described):
                     return self._transport.handle_request(request)
-                answer = exchange(scope, ask, lambda: _Source(self._transport.handle_request(request)))
+
+                def send() -> _Source:
+                    wire.warm(ask.described.kind)
+                    return _Source(self._transport.handle_request(request))
+
+                answer = exchange(scope, ask, send)
                 return library.response(answer, Stream(answer))
 
             def close(self) -> None:
@@ -144,6 +149,7 @@ class Library:
                     return await self._transport.handle_async_request(request)
 
                 async def send() -> _Source:
+                    wire.warm(ask.described.kind)
                     return _Source(await self._transport.handle_async_request(request))
 
                 answer = await exchange_async(scope, ask, send)
@@ -160,7 +166,6 @@ class Library:
         described = wire.describe(request.method, str(request.url), headers, _body(request.stream, request))
         if described is None:
             return None
-        wire.warm(described)
 
         def reader(head: Head) -> wire.Reader:
             pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]

@@ -115,9 +115,9 @@ def _is_secret_header(name: str, value: str) -> bool:
     return name in _DROPPED or name.endswith("-token") or is_secret_name(name)
 
 
-def warm(described: Described) -> None:
-    """Get ready to price the answer of a call that is about to be made live. Cheap."""
-    if described.kind == "model":
+def warm(kind: str) -> None:
+    """Get ready to price the answer of a call of that kind that is about to be made live. Cheap."""
+    if kind == "model":
         prices.warm()
 
 
