@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jupyter_durable.codec import Codec, StoreKey
-from jupyter_durable.codec.writer import LazyChunks
+from jupyter_durable.codec.chunking import LazyChunks
 
 KEY = StoreKey(b"k" * 32)
 

@@ -6,13 +6,20 @@
 | `bytes1` | the bytes themselves |
 | `tree1` | JSON with typed nodes and references to chunks (`codec.writer`) |
 | `signed1` | 16 bytes of MAC over run, codec, text and references; then as `tree1`, and may contain pickles |
+| `sealed1` | the name of one of these, NUL and its body, encrypted (`Sealer.wrap`), as are its chunks |
 
 What a tag means never changes, for payloads as for nodes: a new way to write gets a new tag, and
 the old one stays readable.
+
+Secrets are sealed on the way, whatever the value is (strings, bytes, keys of dicts, tracebacks, fields
+with key-like names; `codec.shapes`, `codec.redaction`): `decode` gives them back, `decode(hide=True)` gives
+dots. What is a secret as a whole, or may hold one that no scan can see (a snapshot, readings of
+`secrets`), is written with `seal=True`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from binascii import a2b_base64, b2a_base64
@@ -21,8 +28,10 @@ from typing import Any, Literal
 
 from jupyter_durable.codec.names import main_namespace
 from jupyter_durable.codec.plain import ATOMS, dumps, loads, plain
+from jupyter_durable.codec.redaction import holds_bytes, holds_plain
 from jupyter_durable.codec.seal import Sealer
 from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.codec.shapes import innocent
 from jupyter_durable.errors import EncodingError, IntegrityError
 from jupyter_durable.model import Chunk, Payload
 
@@ -61,13 +70,30 @@ class Codec:
         self._blob = hashlib.blake2b(key=key.derive("blob"), digest_size=16)
 
     def encode(
-        self, value: Any, *, bind: str, has_chunk: Callable[[bytes], bool], what: str = "value"
+        self,
+        value: Any,
+        *,
+        bind: str,
+        has_chunk: Callable[[bytes], bool],
+        what: str = "value",
+        seal: bool = False,
     ) -> Payload:
         """The payload of `value`, with those of its chunks that `has_chunk` does not know.
 
-        Raises `EncodingError` naming the path to what cannot be stored, `what` being its root.
+        `seal`: all of it encrypted, whatever is in it. Raises `EncodingError` naming the path to what
+        cannot be stored, `what` being its root.
         """
+        if seal:
+            return self._seal_whole(self._encode(value, bind, has_chunk, what, wrapped=True), bind)
         return _fast(value) or self._encode(value, bind, has_chunk, what)
+
+    def seal_json(self, value: Any, *, bind: str) -> Payload:
+        """`encode(seal=True)` for JSON data of any size, in one piece."""
+        return self._seal_whole(Payload("json1", dumps(value).encode("utf-8", "surrogatepass")), bind)
+
+    def _seal_whole(self, payload: Payload, bind: str) -> Payload:
+        inner = payload.codec.encode() + b"\0" + payload.body
+        return payload._replace(codec="sealed1", body=self.sealer.wrap(inner, bind))
 
     def encode_lossy(self, value: Any, *, bind: str, has_chunk: Callable[[bytes], bool]) -> Payload:
         """The same for what people read and replay does not need: arguments.
@@ -96,19 +122,31 @@ class Codec:
         `text` is their JSON as `Canonical.identify` gives it, so that a small call is not written twice.
         """
         # With dicts in it, the keys of `text` are sorted: people want them in the order they were written in.
-        if text is not None and len(text) <= _SMALL and len(kwargs) < 2 and "{" not in text[:-3]:
+        if (
+            text is not None
+            and len(text) <= _SMALL
+            and len(kwargs) < 2
+            and "{" not in text[:-3]
+            and not (holds_plain([*args, kwargs], text) or (kwargs and not innocent(kwargs)))
+        ):
             body = text.encode("utf-8", "surrogatepass")
             if len(body) <= _SMALL:
                 return Payload("json1", body)
         return self.encode_lossy([list(args), kwargs], bind=bind, has_chunk=has_chunk)
 
-    def decode(self, payload: Payload, *, bind: str, load: Callable[[bytes], Chunk]) -> Any:
-        """The value. `load` gives the chunk of a digest.
+    def decode(
+        self, payload: Payload, *, bind: str, load: Callable[[bytes], Chunk], hide: bool = False
+    ) -> Any:
+        """The value. `load` gives the chunk of a digest. `hide`: with dots for what is sealed, to be shown.
 
         Raises `IntegrityError` if a signature does not verify, before anything is unpickled;
         `EncodingError` if the code the value needs is not there, or is older than the value.
         """
         codec, body, refs = payload[:3]
+        wrapped = codec == "sealed1"
+        if wrapped:
+            name, _, body = self.sealer.unwrap(bytes(body), bind).partition(b"\0")
+            codec = name.decode()
         if codec == "json1":
             try:
                 return loads(body)
@@ -132,7 +170,7 @@ class Codec:
                     hint=_VERIFY + "; nothing of it was loaded",
                 )
         try:
-            return Reader(self, bind, load, signed=signed).text(body, refs)
+            return Reader(self, bind, load, signed=signed, wrapped=wrapped, hide=hide).text(body, refs)
         except (IntegrityError, EncodingError):
             raise
         except Exception as error:
@@ -174,22 +212,30 @@ class Codec:
         return Reader(self, bind, _no_chunk, signed=True).text(text, ())
 
     def _encode(
-        self, value: Any, bind: str, has_chunk: Callable[[bytes], bool], what: str, *, lossy: bool = False
+        self,
+        value: Any,
+        bind: str,
+        has_chunk: Callable[[bytes], bool],
+        what: str,
+        *,
+        lossy: bool = False,
+        wrapped: bool = False,
     ) -> Payload:
         from jupyter_durable.codec.spine import Ref, render, size
         from jupyter_durable.codec.writer import PickleWhole, Unstorable, Writer, fail
 
-        first = writer = Writer(self, bind, has_chunk, lossy=lossy)
+        make = functools.partial(Writer, self, bind, has_chunk, lossy=lossy, wrapped=wrapped)
+        first = writer = make()
         deep = False
         try:
             try:
                 pieces = writer.structure(value)
                 if first.repeated:  # its objects stay alive meanwhile, so that no id is used again
-                    writer = Writer(self, bind, has_chunk, lossy=lossy, shared=first.repeated)
+                    writer = make(shared=first.repeated)
                     pieces = writer.structure(value)
             except (PickleWhole, RecursionError) as error:
                 deep = isinstance(error, RecursionError)  # pickle gets by with fewer frames
-                writer = Writer(self, bind, has_chunk, lossy=lossy)
+                writer = make()
                 pieces = writer.whole(value)
         except Unstorable as error:
             if not deep:
@@ -211,16 +257,19 @@ def _fast(value: Any) -> Payload | None:
     """The payload of small values that JSON keeps as they are: most of all steps."""
     kind = type(value)
     if kind is dict or kind is list:
-        if len(value) > _SMALL or plain(value) is None:
+        if len(value) > _SMALL or plain(value, innocent) is None:
             return None
     elif kind is bytes:
-        return Payload("bytes1", value) if len(value) <= _ROOT else None
+        return Payload("bytes1", value) if len(value) <= _ROOT and not holds_bytes(value) else None
     elif kind not in ATOMS or (kind is str and len(value) > _SMALL):
         return None
     try:
-        body = dumps(value).encode("utf-8", "surrogatepass")
+        text = dumps(value)
     except (ValueError, RecursionError):  # digits beyond the interpreter's limit; depth
         return None
+    if len(text) > _SMALL or holds_plain(value, text):
+        return None
+    body = text.encode("utf-8", "surrogatepass")
     return Payload("json1", body) if len(body) <= _SMALL else None
 
 

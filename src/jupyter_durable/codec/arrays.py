@@ -33,7 +33,11 @@ def _split(value: Any) -> Any:
     parts = {
         "t": descr,
         "s": Plain(list(value.shape)),
-        "b": Raw(flat.reshape(-1).view(np.uint8) if value.size and value.itemsize else b"", owned),
+        "b": Raw(
+            flat.reshape(-1).view(np.uint8) if value.size and value.itemsize else b"",
+            owned,
+            scan="packed" if value.dtype.kind in "SUV" else "",
+        ),
     }
     if fortran:
         parts["f"] = True

@@ -7,16 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-HIDDEN = "•••"
+from jupyter_durable.codec.redaction import HIDDEN, mask
+from jupyter_durable.codec.shapes import is_secret
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_SECRET_NAME = re.compile(
-    r"(?i)^(.*[_-])?(api[_-]?key|authorization|password|passwd|secret|client[_-]?secret|access[_-]?token|"
-    r"refresh[_-]?token|auth[_-]?token|bearer|private[_-]?key|cookie|set[_-]?cookie)$"
-)
-_SECRET_SHAPE = re.compile(
-    r"\b(sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abpr]-[A-Za-z0-9-]{10,}|"
-    r"AKIA[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{30,}|hf_[A-Za-z0-9]{20,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[\w-]+)"
-)
+_AHEAD = 4096  # characters looked at beyond where a text is cut: half a secret is none any more
 
 
 class _Full(Exception):  # noqa: N818 - internal control flow
@@ -56,7 +51,7 @@ class _Line:
         elif value is None or kind in (int, float, bool, complex):
             self.add(repr(value))
         elif kind in (bytes, bytearray):
-            self.add(repr(value) if len(value) <= 40 else f"<{len(value):,} bytes>")
+            self.add(mask(repr(value)) if len(value) <= 40 else f"<{len(value):,} bytes>")
         elif kind is dict:
             self.several("{", value.items(), "}", lambda pair: self._entry(pair))
         elif kind in (list, tuple, set, frozenset):
@@ -98,7 +93,7 @@ class _Line:
         self._guarded(*pair)
 
     def _guarded(self, name: Any, value: Any) -> None:
-        if value and isinstance(value, str | bytes) and isinstance(name, str) and _SECRET_NAME.match(name):
+        if isinstance(value, str | bytes) and is_secret(name, value):
             self.add(HIDDEN)
         else:
             self.value(value)
@@ -118,8 +113,10 @@ class _Line:
 
 
 def _quoted(text: str, room: int) -> str:
+    whole = len(text) <= room
+    text = mask(text[: room + _AHEAD])
     cut = repr(text[:room])
-    return cut if len(text) <= room else f"{cut[:-1]}…{cut[-1]}"
+    return cut if whole else f"{cut[:-1]}…{cut[-1]}"
 
 
 def _table(value: Any) -> str:
@@ -150,7 +147,7 @@ def _repr(value: Any) -> str:
     kind = type(value)
     if kind.__repr__ == object.__repr__:  # type: ignore[comparison-overlap]
         return f"<{kind.__name__}>"
-    return " ".join(_ADDRESS.sub("", repr(value)).split())
+    return mask(" ".join(_ADDRESS.sub("", repr(value)).split()))
 
 
 def _finish(line: _Line, limit: int, write: Callable[[], None]) -> str:
@@ -161,7 +158,7 @@ def _finish(line: _Line, limit: int, write: Callable[[], None]) -> str:
         text = "".join(line.parts)
     except Exception as error:  # noqa: BLE001 - a property or repr of the user's may raise anything
         text = "".join(line.parts) + f"<{type(error).__name__} while shown>"
-    text = _SECRET_SHAPE.sub(HIDDEN, text)
+    text = mask(text)
     return text if len(text) <= limit else text[: max(limit - 1, 0)] + "…"
 
 
@@ -241,7 +238,7 @@ def _differ_dicts(
             return step, "nothing", show(b[key], 80)
         if key not in b:
             return step, show(a[key], 80), "nothing"
-        hidden = isinstance(key, str) and _SECRET_NAME.match(key)
+        hidden = is_secret(key, a[key]) or is_secret(key, b[key])
         inside = _differ(a[key], b[key], step, depth + 1)
         if inside is not None:
             return (inside[0], HIDDEN, f"another {HIDDEN}") if hidden else inside

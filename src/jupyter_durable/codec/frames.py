@@ -59,7 +59,7 @@ def _split_pandas(value: Any) -> Any:
             return None
     except Exception:  # noqa: BLE001 - whatever Arrow cannot do, pickle can
         return None
-    parts: dict[str, Any] = {"b": Raw(memoryview(buffer))}
+    parts: dict[str, Any] = {"b": Raw(memoryview(buffer), scan="packed")}
     if value.attrs:
         parts["attrs"] = value.attrs
     if series:
@@ -131,7 +131,7 @@ def _split_polars(value: Any) -> Any:
         if not isinstance(error, Exception) and "Panic" not in type(error).__name__:
             raise  # polars panics are BaseExceptions, but so is KeyboardInterrupt
         return None
-    return {"b": Raw(buffer), "series": series}
+    return {"b": Raw(buffer, scan="packed"), "series": series}
 
 
 def _join_polars(parts: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -43,11 +43,16 @@ class Kind(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """A part that is bytes. `immutable`: nothing can change the buffer; `grows`: appending is likely."""
+    """A part that is bytes. `immutable`: nothing can change the buffer; `grows`: appending is likely.
+
+    scan: how to tell whether secrets are in it. "text": it may be text; "packed": texts may be in it,
+    without borders, or a letter in four bytes; "": it is numbers; "always": nobody can tell.
+    """
 
     buffer: Any
     immutable: bool = True
     grows: bool = False
+    scan: Literal["text", "packed", "", "always"] = "text"
 
 
 class Plain(NamedTuple):
@@ -85,13 +90,16 @@ class Omitted:
 
 
 class RawParts:
-    """Stored bytes, loaded piece by piece when asked for."""
+    """Stored bytes, loaded piece by piece when asked for. `sealed`: there is a secret in them."""
 
-    __slots__ = ("_load", "_pieces")
+    __slots__ = ("_load", "_pieces", "sealed")
 
-    def __init__(self, pieces: Sequence[bytes], load: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes], load: Callable[[bytes], bytes] | None = None, *, sealed: bool = False
+    ) -> None:
         self._pieces = pieces
         self._load = load
+        self.sealed = sealed
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._pieces) if self._load is None else map(self._load, self._pieces)

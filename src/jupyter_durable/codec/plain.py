@@ -20,13 +20,18 @@ ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 """The exact types that are JSON by themselves."""
 
 
-def plain(value: Any) -> set[int] | None:
-    """The ids of all containers of `value`, an exact dict or list; None if JSON would not keep it as it is."""
+def plain(value: Any, innocent: Callable[[dict[str, Any]], bool] | None = None) -> set[int] | None:
+    """The ids of all containers of `value`, an exact dict or list; None if JSON would not keep it as it is.
+
+    `innocent`: None also if it says of one of the dicts that its keys are not.
+    """
     todo = [value]
     add = todo.append
     limit = 4096
     for part in todo:  # grows as it goes
         if type(part) is dict:
+            if innocent is not None and not innocent(part):
+                return None
             for key, item in part.items():
                 if type(key) is not str:
                     return None

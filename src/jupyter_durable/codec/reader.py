@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_durable.codec import pickling
 from jupyter_durable.codec.kinds import RawParts, kind_tagged
 from jupyter_durable.codec.names import named
+from jupyter_durable.codec.redaction import HIDDEN
 from jupyter_durable.errors import EncodingError, IntegrityError
 from jupyter_durable.model import Chunk
 
@@ -19,15 +20,41 @@ if TYPE_CHECKING:
 NEWER = "it was written by a newer version: pip install -U jupyter-durable"
 
 
+class Hidden:
+    """Stands for a secret where a value is shown.
+
+    >>> Hidden()
+    •••
+    """
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
 class _Piece(bytes):
     """The digest of a chunk that is bytes, not text."""
 
 
 class Reader:
-    """Decodes one payload. `signed`: its signature was verified, so it may contain pickles."""
+    """Decodes one payload.
 
-    def __init__(self, codec: Codec, bind: str, load: Callable[[bytes], Chunk], *, signed: bool) -> None:
+    `signed`: its signature was verified, so it may contain pickles. `wrapped`: its chunks are. `hide`:
+    for people, so what is sealed comes as dots.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        bind: str,
+        load: Callable[[bytes], Chunk],
+        *,
+        signed: bool,
+        wrapped: bool = False,
+        hide: bool = False,
+    ) -> None:
         self._codec = codec
+        self._wrapped = wrapped
+        self._hide = hide
         self._bind = bind
         self._load = load
         self._signed = signed
@@ -47,7 +74,9 @@ class Reader:
             "=": lambda node: self._shared[node["n"]],
             "ref": lambda node: named(node["v"], codec.namespace),
             "pickle": self._pickle,
-            "sealed": lambda node: codec.unseal(node["v"], bind),
+            "sealed": self._sealed,
+            "mix": self._mixed,
+            "sraw": self._wrapped_raw,
         }
 
     def text(self, data: bytes, refs: tuple[bytes, ...]) -> Any:
@@ -69,7 +98,7 @@ class Reader:
             raise IntegrityError(
                 "a chunk of a signed value was altered", hint="jupyter durable verify shows what was altered"
             )
-        return chunk
+        return chunk._replace(data=self._codec.sealer.unwrap(chunk.data)) if self._wrapped else chunk
 
     def _node(self, node: dict[str, Any]) -> Any:
         tag = node.get("$")
@@ -81,9 +110,12 @@ class Reader:
         kind = kind_tagged(tag)
         if kind is None:
             raise EncodingError(f"a stored value is of the unknown kind {tag!r}", hint=NEWER)
+        parts = node["v"]
+        if self._hide and type(parts) is RawParts and parts.sealed:
+            return Hidden()
         if kind.typed:
-            return kind.join(self._class(node), node["v"])
-        return kind.join(node["v"])
+            return kind.join(self._class(node), parts)
+        return kind.join(parts)
 
     def _class(self, node: dict[str, Any]) -> Any:
         cls = node["t"]
@@ -102,6 +134,26 @@ class Reader:
         if isinstance(raw, str):
             return RawParts([a2b_base64(raw)])
         return RawParts(raw, lambda digest: self._get(digest).data)
+
+    def _wrapped_raw(self, node: dict[str, Any]) -> RawParts:
+        raw, unwrap = node["v"], self._codec.sealer.unwrap
+        if isinstance(raw, str):
+            return RawParts([a2b_base64(raw)], unwrap, sealed=True)
+        return RawParts(raw, lambda digest: unwrap(self._get(digest).data), sealed=True)
+
+    def _sealed(self, node: dict[str, Any]) -> Any:
+        value = self._codec.unseal(node["v"], self._bind)
+        # Pydantic hides its secrets by itself.
+        return Hidden() if self._hide and isinstance(value, str | bytes) else value
+
+    def _mixed(self, node: dict[str, Any]) -> str:
+        parts = list(node["v"])
+        for n in range(1, len(parts), 2):
+            data = (
+                HIDDEN.encode() if self._hide else self._codec.sealer.unseal(a2b_base64(parts[n]), self._bind)
+            )
+            parts[n] = data.decode("utf-8", "surrogatepass")
+        return "".join(parts)
 
     def _list(self, node: dict[str, Any]) -> list[Any]:
         heads = [None if index is None else self._refs[index] for index in node["l"]]

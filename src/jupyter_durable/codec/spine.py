@@ -20,7 +20,7 @@ of a prefix are a prefix of the groups: a conversation is cut finely, ten millio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 from zlib import crc32
 
@@ -51,6 +51,29 @@ def render(pieces: Pieces) -> tuple[bytes, tuple[bytes, ...]]:
     refs: dict[bytes, int] = {}
     text = "".join([str(refs.setdefault(p, len(refs))) if isinstance(p, Ref) else p for p in pieces])
     return text.encode("utf-8", "surrogatepass"), tuple(refs)
+
+
+def join(parts: Iterable[Pieces]) -> Pieces:
+    """Pieces one after another."""
+    flat: list[str | Ref] = []
+    refs = False
+    for part in parts:
+        if type(part) is str:
+            flat.append(part)
+        else:
+            flat.extend(part)
+            refs = True
+    return flat if refs else "".join(flat)  # type: ignore[arg-type]
+
+
+def bracket(items: list[Pieces]) -> Pieces:
+    """Pieces as a JSON array."""
+    if not items:
+        return "[]"
+    parts: list[Pieces] = []
+    for item in items:
+        parts += ["," if parts else "[", item]
+    return join([*parts, "]"])
 
 
 def group_size(offset: int) -> int:

@@ -9,7 +9,13 @@ names what it is (a dict of the user's with such a key is written as `map`):
     {"$":"@","i":0} {"$":"s","i":0}      a large part, a long string, in the chunk refs[0]
     {"$":"raw","v":"base64" | [...]}     bytes; as pieces {"$":"r","i":0} when there are many
     {"$":"&","n":0,"v":…} {"$":"=","n":0}  a mutable object that occurs again, and where it does
-    {"$":"pickle",...} {"$":"sealed",…}  signed pickle; sealed secret
+    {"$":"pickle",...}                   signed pickle
+    {"$":"sealed","v":…}                 a sealed secret
+    {"$":"mix","v":["a ","sealed"," b"]} a string with secrets in it: every other part is sealed
+    {"$":"sraw",...}                     as raw, every piece wrapped (`Sealer.wrap`): a secret is in there
+
+Secrets are what `codec.redaction` finds in a string, what a key-like name says of the value beside it,
+and what pydantic hides. A pickle is always wrapped: nobody can tell what is in it.
 
 Identity. A mutable object that occurs twice in a value comes back as one object. Objects in a cycle,
 and values where a pickled part shares an object with another part, are pickled as a whole.
@@ -17,34 +23,31 @@ and values where a pickled part shares an object with another part, are pickled 
 
 from __future__ import annotations
 
-import sys
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec import pickling
+from jupyter_durable.codec.chunking import Chunker
 from jupyter_durable.codec.kinds import BIG_INT, Kind, Lenient, Plain, Raw, kind_of
 from jupyter_durable.codec.names import name_of
 from jupyter_durable.codec.plain import ATOMS, dumps, plain, short
-from jupyter_durable.codec.spine import KB, MB, Pieces, Ref, cuts, link, render, size
+from jupyter_durable.codec.redaction import holds_bytes, holds_plain, mask, spans
+from jupyter_durable.codec.shapes import innocent, is_secret
+from jupyter_durable.codec.spine import KB, Pieces, Ref, bracket, join, render, size
 from jupyter_durable.errors import EncodingError
-from jupyter_durable.model import Chunk
 
 if TYPE_CHECKING:
     from jupyter_durable.codec import Codec
 
-LARGE = KB
-"""Elements, dict values and strings from this size on become chunks."""
 _ELEMENT = (
     2  # an element of a long list mostly has a node to itself anyway: twice as large before it is a chunk
 )
-_REFS = (
-    2  # a list with more elements than this that are chunks is linked, or it would repeat all its references
-)
-_INLINE_RAW = 512
 _ONE_PIECE = 4 * KB
-_LAZY = 8 * MB
 _STR = frozenset({str})
+_PAIRS = frozenset({"ordereddict", "defaultdict"})
+_ROW = 4  # a name and its value may stand side by side in a sequence as short as this: a header
 _DIGITS = 2000  # bits; JSON numbers up to here, far below the interpreter's limit on digits
 
 
@@ -61,11 +64,11 @@ class PickleWhole(Exception):  # noqa: N818 - internal control flow
     """Identity can only be kept by one pickle of the whole value."""
 
 
-class Writer:
+class Writer(Chunker):
     """Encodes one value.
 
     `lossy`: placeholders instead of pickles and errors. `shared`: ids that an earlier pass saw twice.
-    `inline`: no chunks.
+    `inline`: no chunks, for what is sealed as one. `wrapped`: the whole payload is, chunk by chunk.
     """
 
     def __init__(
@@ -77,17 +80,13 @@ class Writer:
         lossy: bool = False,
         shared: set[int] | None = None,
         inline: bool = False,
+        wrapped: bool = False,
     ) -> None:
-        self._codec = codec
+        super().__init__(codec, has_chunk, inline=inline, wrapped=wrapped)
         self._bind = bind
-        self._has_chunk = has_chunk
         self._lossy = lossy
-        self._pending: dict[bytes, Chunk] = {}
-        self._lazy = 0
         self._second = shared is not None
         self._shared = shared or set()
-        self._inline = inline
-        self._large = sys.maxsize if inline else LARGE
         self.repeated: set[int] = set()
         self._numbers: dict[int, int] = {}
         self._seen: set[int] = set()
@@ -95,6 +94,8 @@ class Writer:
         self._pickled: set[int] = set()
         self._alive: list[Any] = []  # parts made on the way: an id must not be used again
         self.signed = False
+        self._scan = not (inline or wrapped)
+        self._secret = 0  # under how many secret names the value at hand stands
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -137,13 +138,33 @@ class Writer:
 
     def _atom(self, value: Any) -> Pieces:
         kind = type(value)
-        if kind is str and len(value) >= self._large:
+        if kind is str:
+            if self._scan:
+                if self._secret and value:
+                    return self._tagged("sealed", dumps(self._codec.seal(value, self._bind).decode()))
+                if found := spans(value):
+                    return self._mixed(value, found)
+            return self._text(value)
+        if kind is int and value.bit_length() > _DIGITS:
+            return self._tagged(BIG_INT.tag, dumps(hex(value)))
+        return dumps(value)
+
+    def _mixed(self, value: str, secrets: list[tuple[int, int]]) -> Pieces:
+        parts: list[Pieces] = []
+        last = 0
+        for start, end in secrets:
+            data = value[start:end].encode("utf-8", "surrogatepass")
+            sealed = b2a_base64(self._codec.sealer.seal(data, self._bind), newline=False)
+            parts += [self._text(value[last:start]), dumps(sealed.decode())]
+            last = end
+        return join(['{"$":"mix","v":', bracket([*parts, self._text(value[last:])]), "}"])
+
+    def _text(self, value: str) -> Pieces:
+        if len(value) >= self._large:
             data = value.encode("utf-8", "surrogatepass")
             if len(data) <= _ONE_PIECE:
                 return ['{"$":"s","i":', Ref(self.store(data, ())), "}"]
-            return _join(['{"$":"str","v":', self._raw(Raw(data, True, True)), "}"])
-        if kind is int and value.bit_length() > _DIGITS:
-            return self._tagged(BIG_INT.tag, dumps(hex(value)))
+            return join(['{"$":"str","v":', self.raw(Raw(data, True, True)), "}"])
         return dumps(value)
 
     def _plain(self, value: Any) -> str | None:
@@ -151,7 +172,9 @@ class Writer:
             for item in value.values():  # a message: no use in writing it only to see that it is long
                 if type(item) is str and len(item) >= self._large:
                     return None
-        ids = plain(value)
+        if self._secret:
+            return None
+        ids = plain(value, innocent if self._scan else None)
         if ids is None or not (
             ids.isdisjoint(self._seen) and ids.isdisjoint(self._shared) and ids.isdisjoint(self._pickled)
         ):
@@ -160,7 +183,7 @@ class Writer:
             text = dumps(value)
         except ValueError:
             return None
-        if len(text) >= self._large or '"$"' in text:
+        if len(text) >= self._large or '"$"' in text or (self._scan and holds_plain(value, text)):
             return None
         self._seen |= ids
         return text
@@ -187,7 +210,7 @@ class Writer:
             pieces = write(value)
         finally:
             self._open.discard(key)
-        return pieces if number is None else _join([f'{{"$":"&","n":{number},"v":', pieces, "}"])
+        return pieces if number is None else join([f'{{"$":"&","n":{number},"v":', pieces, "}"])
 
     def _typed(self, kind: Kind, value: Any) -> Pieces:
         try:
@@ -205,7 +228,9 @@ class Writer:
         if kind.typed:
             name += ['"t":', self._class(type(value)), ","]
         attributes = kind.tag in ("obj", "error", "model", "namespace")
-        return _join([*name, '"v":', self._parts(parts, attributes=attributes), "}"])
+        pairs = self._scan and kind.tag in _PAIRS
+        text = self._row(parts) if pairs else self._parts(parts, attributes=attributes)
+        return join([*name, '"v":', text, "}"])
 
     def _parts(self, parts: Any, *, attributes: bool = False) -> Pieces:
         """Parts are lists and dicts made for the occasion: no identity, no chain."""
@@ -219,21 +244,35 @@ class Writer:
         if kind is Lenient:
             return self._lenient(parts.value)
         if kind is Raw:
-            return _join(['{"$":"raw","v":', self._raw(parts), "}"])
+            wrapped = self._is_secret(parts)
+            tag = "sraw" if wrapped else "raw"
+            return join([f'{{"$":"{tag}","v":', self.raw(parts, wrapped=wrapped), "}"])
         if kind is list:
-            return _bracket([self._at(f"[{n}]", part) for n, part in enumerate(parts)])
+            return self._row(parts)
         if kind is dict and "$" not in parts and all(type(key) is str for key in parts):
             pieces: list[Pieces] = []
             for key, part in parts.items():
                 step = "" if type(part) in (Plain, Raw) else f".{key}" if attributes else f"[{key!r}]"
                 pieces += [
                     f"{',' if pieces else '{'}{dumps(key)}:",
-                    self._at(step, part, attributes=attributes),
+                    self._named(key, step, part, attributes=attributes),
                 ]
-            return _join([*pieces, "}"]) if pieces else "{}"
+            return join([*pieces, "}"]) if pieces else "{}"
         return self._dict(parts) if kind is dict else self.child(parts)
 
+    def _row(self, parts: list[Any]) -> Pieces:
+        before: list[Any] = [None, *parts]
+        return bracket([self._named(before[n], f"[{n}]", part) for n, part in enumerate(parts)])
+
+    def _is_secret(self, raw: Raw) -> bool:
+        if not self._scan or not raw.scan:
+            return False
+        always = self._secret > 0 or raw.scan == "always"
+        return always or holds_bytes(raw.buffer, packed=raw.scan == "packed")
+
     def _flat(self, parts: Any, items: Iterable[Any]) -> str | None:
+        if self._secret:
+            return None
         if not ATOMS.issuperset(map(type, items)):
             return None
         if type(parts) is dict and not _STR.issuperset(map(type, parts)):
@@ -242,7 +281,27 @@ class Writer:
             text = dumps(parts)
         except ValueError:
             return None
-        return text if len(text) < self._large and '"$"' not in text else None
+        if len(text) >= self._large or '"$"' in text:
+            return None
+        if self._scan:
+            if holds_plain(parts, text):
+                return None
+            if type(parts) is dict:
+                if not innocent(parts):
+                    return None
+            elif len(parts) <= _ROW and any(is_secret(*pair) for pair in pairwise(parts)):
+                return None
+        return text
+
+    def _named(self, name: Any, step: str, part: Any, *, attributes: bool = False) -> Pieces:
+        """A part that stands under, or after, a name: under that of a secret all its texts are sealed."""
+        if not self._scan or not is_secret(name, part) or _is_schema(part):
+            return self._at(step, part, attributes=attributes)
+        self._secret += 1
+        try:
+            return self._at(step, part, attributes=attributes)
+        finally:
+            self._secret -= 1
 
     def _at(self, step: str, part: Any, *, attributes: bool = False) -> Pieces:
         try:
@@ -278,8 +337,8 @@ class Writer:
 
             parts = generic_parts(cls)
             if parts is not None:
-                return _join(
-                    ['{"$":"generic","v":', _bracket([self.child(parts[0]), self.child(parts[1])]), "}"]
+                return join(
+                    ['{"$":"generic","v":', bracket([self.child(parts[0]), self.child(parts[1])]), "}"]
                 )
         return self._pickle(cls)
 
@@ -295,87 +354,29 @@ class Writer:
     def _dict(self, value: dict[Any, Any]) -> Pieces:
         pieces: list[Pieces] = []
         if "$" not in value and all(type(key) is str for key in value):
-            for key, item in value.items():
-                pieces += [f"{',' if pieces else '{'}{dumps(key)}:", self._at(f"[{key!r}]", item)]
-            return _join([*pieces, "}"]) if pieces else "{}"
+            keys = list(value)
+            if not self._scan or not holds_plain(keys, "\n".join(keys)):
+                for key, item in value.items():
+                    pieces += [f"{',' if pieces else '{'}{dumps(key)}:", self._named(key, f"[{key!r}]", item)]
+                return join([*pieces, "}"]) if pieces else "{}"
         for key, item in value.items():
-            pieces += [self._at(f" key {short(key)}", key), self._at(f"[{short(key)}]", item)]
-        return _join(['{"$":"map","v":', self._items("list", pieces), "}"])
+            pieces += [self._at(f" key {short(key)}", key), self._named(key, f"[{short(key)}]", item)]
+        return join(['{"$":"map","v":', self.items("list", pieces), "}"])
 
     def _list(self, value: list[Any]) -> Pieces:
         return self._sequence("list", value)
 
     def _sequence(self, tag: str, value: Sequence[Any]) -> Pieces:
         items: list[Pieces] = []
+        if self._scan and len(value) <= _ROW and any(is_secret(*pair) for pair in pairwise(value)):
+            return self.items(tag, [self._named(*header) for header in _headers(value)])
         for item in value:
             try:
                 items.append(self.child(item, _ELEMENT))
             except Unstorable as error:
                 error.path.append(f"[{len(items)}]")
                 raise
-        return self._items(tag, items)
-
-    def _items(self, tag: str, items: list[Pieces]) -> Pieces:
-        chunked = sum([type(item) is list for item in items])
-        if chunked > _REFS or (len(items) > 1 and sum(map(size, items)) >= self._large):
-            heads: list[str | Ref] = [f'{{"$":"{tag}","l":[']
-            for n, head in enumerate(link(items, self.store)):
-                heads += ["," if n else "", "null" if head is None else head]
-            return [*heads, "]}"]
-        text = _bracket(items)
-        return text if tag == "list" else _join([f'{{"$":"{tag}","v":', text, "}"])
-
-    # -- bytes -----------------------------------------------------------------------------------
-
-    def _raw(self, raw: Raw) -> Pieces:
-        view = memoryview(raw.buffer)
-        if view.nbytes <= _INLINE_RAW or self._inline:
-            return f'"{b2a_base64(view.tobytes(), newline=False).decode()}"'
-        if view.format != "B" or view.ndim != 1:
-            view = view.cast("B")
-        borders = cuts(len(view), grows=raw.grows)
-        return self._items(
-            "list", [['{"$":"r","i":', self._piece(view[a:b], raw.immutable), "}"] for a, b in borders]
-        )
-
-    def _piece(self, view: memoryview, immutable: bool) -> Ref:
-        # Copy before hashing: a buffer that changes in between would be stored under a digest not its own.
-        data: Any = view if immutable else view.tobytes()
-        digest = self._codec.digest(data, ())
-        if digest not in self._pending and (immutable or not self._has_chunk(digest)):
-            self._pending[digest] = Chunk(digest, data)
-            self._lazy += len(view) if immutable else 0
-        return Ref(digest)
-
-    def store(self, data: bytes, refs: tuple[bytes, ...]) -> bytes:
-        """Make a chunk; its digest."""
-        digest = self._codec.digest(data, refs)
-        self._pending[digest] = Chunk(digest, data, refs)
-        return digest
-
-    def chunks(self, roots: Iterable[bytes]) -> Sequence[Chunk]:
-        """The chunks below `roots` that are not stored yet, what others refer to first.
-
-        A stored chunk is not looked into: chunks are stored with all they refer to, or not at all.
-        """
-        found: dict[bytes, Chunk] = {}
-        stack = [(digest, False) for digest in roots]
-        known: set[bytes] = set()
-        while stack:
-            digest, done = stack.pop()
-            chunk = self._pending.get(digest)
-            if chunk is None or digest in found or digest in known:
-                continue
-            if done:
-                found[digest] = chunk
-            elif self._has_chunk(digest):
-                known.add(digest)
-            else:
-                stack.append((digest, True))
-                stack.extend((ref, False) for ref in chunk.refs)
-        if self._lazy > _LAZY:
-            return LazyChunks(list(found.values()))
-        return tuple(_solid(chunk) for chunk in found.values())
+        return self.items(tag, items)
 
     # -- pickles ---------------------------------------------------------------------------------
 
@@ -406,65 +407,25 @@ class Writer:
         self._pickled |= pickled.ids - {id(value)}
         self._alive.append(value)
         self.signed = True
-        parts = [Raw(pickled.data), *pickled.buffers]
+        parts = [Raw(pickled.data, scan="always"), *pickled.buffers]
         self._alive.append(parts)
-        return _join(['{"$":"pickle","v":', self._parts(parts), "}"])
+        return join(['{"$":"pickle","v":', self._parts(parts), "}"])
 
     def whole(self, value: Any) -> Pieces:
         """The value as one pickle."""
         return self._pickle(value)
 
 
-class LazyChunks(Sequence[Chunk]):
-    """Chunks whose bytes are copied out of the value one at a time, each time they are asked for."""
-
-    __slots__ = ("_chunks",)
-
-    def __init__(self, chunks: list[Chunk]) -> None:
-        self._chunks = chunks
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def __iter__(self) -> Iterator[Chunk]:
-        return map(_solid, self._chunks)
-
-    @overload
-    def __getitem__(self, index: int) -> Chunk: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Chunk]: ...
-    def __getitem__(self, index: int | slice) -> Chunk | Sequence[Chunk]:
-        if isinstance(index, slice):
-            return LazyChunks(self._chunks[index])
-        return _solid(self._chunks[index])
-
-
-def _solid(chunk: Chunk) -> Chunk:
-    return chunk if type(chunk.data) is bytes else chunk._replace(data=bytes(chunk.data))
-
-
-def _join(parts: Iterable[Pieces]) -> Pieces:
-    flat: list[str | Ref] = []
-    refs = False
-    for part in parts:
-        if type(part) is str:
-            flat.append(part)
-        else:
-            flat.extend(part)
-            refs = True
-    return flat if refs else "".join(flat)  # type: ignore[arg-type]
-
-
-def _bracket(items: list[Pieces]) -> Pieces:
-    if not items:
-        return "[]"
-    parts: list[Pieces] = []
-    for item in items:
-        parts += ["," if parts else "[", item]
-    return _join([*parts, "]"])
-
-
 def fail(error: Unstorable, what: str) -> EncodingError:
     """The error for the user."""
-    path = what + "".join(reversed(error.path))
-    return EncodingError(f"{path}: {error}", path=path, hint=error.hint)
+    path = mask(what + "".join(reversed(error.path)))
+    return EncodingError(mask(f"{path}: {error}"), path=path, hint=error.hint)
+
+
+def _is_schema(value: Any) -> bool:
+    """A tool's parameter called `password` is no secret, nor is what is said about it."""
+    return type(value) is dict and not value.keys().isdisjoint(("type", "$ref", "anyOf", "enum"))
+
+
+def _headers(value: Sequence[Any]) -> Iterable[tuple[Any, str, Any]]:
+    return [(value[n - 1] if n else None, f"[{n}]", item) for n, item in enumerate(value)]

@@ -1,0 +1,241 @@
+"""Secrets in this process: the known shapes, what the user added, what the environment holds.
+
+    redact ────────── the user's own patterns and values; public as `durable.redact`
+    learn ─────────── values of key-like environment variables, when a run begins
+    holds, spans ──── what the codec asks: is there one in this text, and where
+    mask, masked ──── text and data for people: errors, logs, notices, tables, with dots instead
+
+All of it is process-wide and only ever grows: a value that was a secret once stays one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jupyter_durable.codec.plain import dumps
+from jupyter_durable.codec.shapes import GATES, LOOSE, Gate, find, is_secret, is_secret_variable
+from jupyter_durable.errors import DurableError
+
+HIDDEN = "•••"
+"""What people see where a secret is."""
+
+_SHORTEST = 4  # characters of a value given to `redact`: a shorter one is everywhere
+_SHORTEST_VARIABLE = 8
+_WINDOW = 1 << 20
+_OVERLAP = 1 << 13
+_META = re.compile(r"[\\\[\](){}*+?|^$]")
+_COMMON = frozenset("etaoinshrdlcumwfgpybvETAOINSHRDLCUMWFGPYBV")
+
+_lock = threading.Lock()
+_literals: tuple[str, ...] = ()
+_patterns: tuple[re.Pattern[str], ...] = ()
+# The literals as they stand in a text, in JSON text and in UTF-8 bytes read as Latin-1, each after its rarest
+# character: most texts are done with when that was looked for.
+_forms: tuple[tuple[str, str], ...] = ()
+
+
+def redact(*secrets: Any) -> None:
+    """Keep values out of the store, the timeline, errors and logs, from now on, in every run of this process.
+
+    A `str` or `SecretStr` is the secret itself; a `str` that is a regular expression counts as one, too;
+    `re.compile(...)` only as that. What a run must give back on replay is stored encrypted with the
+    store's key, and shown as dots. Raises `DurableError` for what would hide nearly everything.
+
+    >>> redact("hunter-two", r"cust-\\d{6}")
+    >>> mask("customer cust-004711 says hunter-two")
+    'customer ••• says •••'
+    """
+    literals: list[str] = []
+    patterns: list[re.Pattern[str]] = []
+    for secret in secrets:
+        given = secret.get_secret_value() if hasattr(secret, "get_secret_value") else secret
+        if isinstance(given, bytes):
+            given = given.decode("utf-8", "replace") if given is not secret else given
+        if isinstance(given, re.Pattern) and isinstance(given.pattern, str):
+            patterns.append(_sound(given))
+        elif isinstance(given, str):
+            if len(given) < _SHORTEST:
+                raise DurableError(
+                    f"redact: a value of {len(given)} characters is everywhere",
+                    hint=f"give at least {_SHORTEST}, or a pattern with its surroundings: re.compile(r'pin=\\d+')",
+                )
+            literals.append(given)
+            if given is secret and _META.search(given):
+                try:
+                    patterns.append(_sound(re.compile(given)))
+                except re.error:
+                    continue
+        else:
+            raise DurableError(
+                f"redact takes str, re.Pattern of str or SecretStr, not {type(secret).__name__}",
+                hint="durable.redact(r'cust-\\d+', SecretStr('...'))",
+            )
+    _add(literals, patterns)
+
+
+def learn(environment: Mapping[str, str] | None = None) -> None:
+    """Treat the values of key-like environment variables (default: this process's) as secrets."""
+    found = os.environ if environment is None else environment
+    new = [
+        value
+        for name, value in found.items()
+        if len(value) >= _SHORTEST_VARIABLE
+        and is_secret_variable(name)
+        and value not in _literals
+        and not _is_path(value)
+    ]
+    if new:
+        _add(new, [])
+
+
+def _is_path(value: str) -> bool:
+    # GOOGLE_APPLICATION_CREDENTIALS says where the secret is.
+    return value.startswith(("/", "~", ".")) and os.path.exists(os.path.expanduser(value))  # noqa: PTH110, PTH111
+
+
+def _sound(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    if pattern.search("") is not None:
+        raise DurableError(
+            f"redact: the pattern {pattern.pattern!r} matches nothing at all, and so everything",
+            hint="say what must be there: \\d+ instead of \\d*",
+        )
+    return pattern
+
+
+def _add(literals: list[str], patterns: list[re.Pattern[str]]) -> None:
+    global _literals, _patterns, _forms
+    with _lock:
+        # The longest first: one may be a part of another.
+        known = sorted({*_literals, *literals}, key=lambda text: (-len(text), text))
+        forms: dict[str, None] = {}
+        for text in known:
+            for form in (text, dumps(text)[1:-1], str(text.encode("utf-8", "surrogatepass"), "latin-1")):
+                forms[form] = None
+        _forms = tuple((min(form, key=_frequency), form) for form in forms)
+        _patterns = tuple(dict.fromkeys((*_patterns, *patterns)))
+        _literals = tuple(known)
+
+
+def _frequency(char: str) -> int:
+    if not char.isalnum():
+        return 3 if char in ' -_.,:/"\\' else 0
+    return 4 if char in _COMMON else 2 if char.isdigit() else 1
+
+
+def holds(text: str, gates: tuple[Gate, ...] = GATES) -> bool:
+    """Whether there may be a secret in `text`, which may be JSON text. False is certain, patterns of the user's apart.
+
+    >>> holds("Disk-space-management"), holds('{"h": "Bearer abcdefgh12"}')
+    (False, True)
+    """
+    for anchor, search in gates:
+        if anchor in text and search(text):
+            return True
+    return bool(_forms) and any(rarest in text and form in text for rarest, form in _forms)
+
+
+def matches(text: str) -> bool:
+    """Whether one of the user's patterns is in `text`."""
+    return any(pattern.search(text) for pattern in _patterns)
+
+
+def holds_plain(value: Any, text: str) -> bool:
+    """`holds` for a value that is JSON as it is, and its JSON text; patterns of the user's included."""
+    return holds(text) or (bool(_patterns) and any(map(matches, _strings(value))))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    todo = [value]
+    for part in todo:
+        if type(part) is str:
+            yield part
+        elif type(part) is dict:
+            todo += part
+            todo += part.values()
+        elif type(part) is list or type(part) is tuple:
+            todo += part
+
+
+def holds_bytes(data: Any, *, packed: bool = False) -> bool:
+    """The same for bytes, which may be text in UTF-8, patterns of the user's included.
+
+    `packed`: texts may stand in it without borders, or with their letters in four bytes each. Such data is
+    looked at a megabyte at a time (about 3 ms).
+
+    >>> holds_bytes(b'{"h": "Bearer abcdefgh12"}')
+    True
+    """
+    view = memoryview(data)
+    if view.format != "B" or view.ndim != 1:
+        view = view.cast("B")
+    gates = LOOSE if packed else GATES
+    for start in range(0, max(len(view), 1), _WINDOW):
+        text = str(view[max(start - _OVERLAP, 0) : start + _WINDOW], "latin-1")
+        if packed:
+            text = text.replace("\0", "")
+        if holds(text, gates) or (_patterns and matches(text)):
+            return True
+    return False
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where secrets stand in `text`, in order, not touching each other."""
+    if not _patterns and not holds(text):
+        return []
+    found = list(find(text))
+    for literal in _literals:
+        start = text.find(literal)
+        while start >= 0:
+            found.append((start, start + len(literal)))
+            start = text.find(literal, start + len(literal))
+    for pattern in _patterns:
+        found += [match.span() for match in pattern.finditer(text) if match.end() > match.start()]
+    found.sort()
+    merged: list[tuple[int, int]] = []
+    for start, end in found:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def mask(text: str) -> str:
+    """`text` with dots for every secret in it.
+
+    >>> mask("401: bad key sk-abc123def456ghi789")
+    '401: bad key •••'
+    """
+    found = spans(text)
+    if not found:
+        return text
+    parts: list[str] = []
+    last = 0
+    for start, end in found:
+        parts += [text[last:start], HIDDEN]
+        last = end
+    return "".join([*parts, text[last:]])
+
+
+def masked(data: Any) -> Any:
+    """JSON-like data with dots for every secret: in texts, and under key-like names.
+
+    >>> masked({"m": "hello", "f": {"password": "x", "n": 1}})
+    {'m': 'hello', 'f': {'password': '•••', 'n': 1}}
+    """
+    if isinstance(data, str):
+        return mask(data)
+    if isinstance(data, Mapping):
+        return {
+            mask(name) if isinstance(name, str) else name: HIDDEN
+            if isinstance(item, str | bytes) and is_secret(name, item)
+            else masked(item)
+            for name, item in data.items()
+        }
+    if isinstance(data, list | tuple):
+        return [masked(item) for item in data]
+    return data

@@ -1,0 +1,253 @@
+"""What a secret looks like: the table of known keys, and the names of fields that carry one.
+
+A shape is a literal beginning, which makes keys cheap to find, and what follows it. `find` tells where
+secrets are in a text; `holds` tells in well under a microsecond a kilobyte that there are none: each
+beginning has one rare character (its anchor, `-` of `sk-`), which C looks for, and only around an
+anchor does a regular expression look closer. Nothing here knows the user's own patterns: `codec.redaction` does.
+
+A false positive costs little (what is sealed comes back exactly, and is shown as dots), a false
+negative is a leak: so the shapes are as loose as ordinary text allows.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+
+class Shape(NamedTuple):
+    """One kind of key.
+
+    head, anchor, tail: its literal beginning (`head` and `tail` are patterns of fixed width; `anchor` is one
+    character). rest: what follows. keep: that beginning is no part of the secret (`Bearer `). free: it
+    may begin in the middle of a word. needs: a character that must be there, too, and is rarer than the anchor.
+    """
+
+    name: str
+    head: str
+    anchor: str
+    tail: str
+    rest: str
+    keep: bool = False
+    free: bool = False
+    needs: str = ""
+
+
+_W = r"[A-Za-z0-9_-]"
+_QUERY = (
+    r"(?:[a-z-]*(?:api[_-]?key|access[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|auth[_-]?token|"
+    r"client[_-]?secret|password|passwd|signature)|token|key|secret|sig|code|auth)=(?!•)"
+)
+
+SHAPES: tuple[Shape, ...] = (
+    # OpenAI, Anthropic (sk-ant-), OpenRouter (sk-or-), DeepSeek and whoever else speaks their dialect. A digit
+    # or capital: the classes of scikit-learn's HTML (sk-estimator-doc-link) have neither.
+    Shape("sk", "sk", "-", "", rf"(?=[a-z_-]*[A-Z0-9]|[a-z]{{20}}){_W}{{16,}}"),
+    Shape("slack", "xox[abeoprs]", "-", "", r"[A-Za-z0-9-]{10,}"),
+    Shape("gitlab", "glpat", "-", "", rf"{_W}{{20,}}"),
+    Shape("perplexity", "pplx", "-", "", r"[A-Za-z0-9]{30,}"),
+    Shape("xai", "xai", "-", "", r"[A-Za-z0-9]{30,}"),
+    Shape("nvidia", "nvapi", "-", "", rf"{_W}{{30,}}"),
+    Shape("tavily", "tvly", "-", "", rf"(?=[a-z-]*[A-Z0-9]){_W}{{20,}}"),
+    Shape("pypi", "pypi", "-", "", rf"AgE{_W}{{40,}}"),
+    Shape("github", "gh[pousr]", "_", "", r"[A-Za-z0-9]{20,}"),
+    Shape("github fine-grained", "github_pat", "_", "", r"\w{20,}"),
+    Shape("hugging face", "hf", "_", "", r"[A-Za-z0-9]{20,}"),
+    Shape("groq", "gsk", "_", "", r"[A-Za-z0-9]{20,}"),
+    Shape("replicate", "r8", "_", "", r"[A-Za-z0-9]{30,}"),
+    Shape("npm", "npm", "_", "", r"[A-Za-z0-9]{30,}"),
+    Shape("langsmith", "lsv2", "_", "", r"(?:pt|sk)_[0-9a-f]{30,}\w*"),
+    Shape("stripe", "[rs]k", "_", "", r"(?:live|test)_[A-Za-z0-9]{16,}"),
+    Shape("google", "A", "I", "za", rf"{_W}{{30,}}"),
+    Shape("aws", "(?:AK|AS)", "I", "A", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    # JSON Web Tokens: the header is JSON (`{"` is eyJ); a cursor is, too, but has no second part.
+    Shape("jwt", "ey", "J", "", rf"{_W}{{8,}}\.{_W}{{8,}}(?:\.{_W}*)*"),
+    Shape(
+        "private key",
+        "-----",
+        "B",
+        "EGIN ",
+        r"[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        free=True,
+    ),
+    Shape("bearer", "", "B", "earer ", r"[A-Za-z0-9._~+/-]{8,}=*", keep=True),
+    # A digit, sign, padding or capital inside: `Basic understanding` is English.
+    Shape(
+        "basic", "", "B", "asic ", r"(?=[A-Za-z]*(?:[0-9+/=]|[a-z][A-Z]))[A-Za-z0-9+/]{8,}={0,2}", keep=True
+    ),
+    Shape("cookie", "", "C", "ookie: ", r"(?=[^\s=\\]{1,80}=)[^\r\n\"\\]{4,}", keep=True),
+    Shape("query", "", "?", "", rf"(?i:{_QUERY})([^&\s\"'#<>\\]{{6,}})", free=True),
+    Shape("query", "", "&", "", rf"(?i:{_QUERY})([^&\s\"'#<>\\]{{6,}})", free=True),
+    Shape("userinfo", ":/", "/", "", r"[^\s/:@\"'\\]*:(?!•)([^\s/@\"'\\]{3,})@", free=True, needs="@"),
+)
+"""Every known shape. A group in `rest` is the secret; without one it is all, or all but the beginning (`keep`)."""
+
+# Where a key may begin: not inside a word (`task-...`), unless what looks like its end is the `n` of a line break
+# in JSON text, or the end of a colour (`ESC[31m`).
+_EDGES = ("(?<![A-Za-z0-9]{0})", r"(?<=\\[bfnrt]{0})", "(?<=[0-9]m{0})")
+
+
+def _edge(beginning: str) -> str:
+    return f"(?:{'|'.join(edge.format(beginning) for edge in _EDGES)})"
+
+
+def _anchored(shape: Shape, *, loose: bool) -> str:
+    """A pattern that begins at the anchor and looks back."""
+    before = shape.head + re.escape(shape.anchor)
+    edge = "" if shape.free or loose else _edge(before)
+    return f"(?<={before}){edge}{shape.tail}{shape.rest}"
+
+
+def _whole(shape: Shape) -> str:
+    """A pattern with one group, which is the secret."""
+    beginning = shape.head + re.escape(shape.anchor) + shape.tail
+    edge = "" if shape.free else _edge("")
+    if re.compile(shape.rest).groups:
+        return f"{edge}{beginning}{shape.rest}"
+    return f"{edge}{beginning}({shape.rest})" if shape.keep else f"{edge}({beginning}{shape.rest})"
+
+
+Gate = tuple[str, Callable[[str], object]]
+
+
+def _gates(*, loose: bool) -> tuple[Gate, ...]:
+    groups: dict[tuple[str, str], list[Shape]] = {}
+    for shape in SHAPES:
+        groups.setdefault((shape.needs or shape.anchor, shape.anchor), []).append(shape)
+    return tuple((needs, _search(anchor, shapes, loose=loose)) for (needs, anchor), shapes in groups.items())
+
+
+def _search(anchor: str, shapes: list[Shape], *, loose: bool) -> Callable[[str], object]:
+    anchor = re.escape(anchor)
+    heads = [shape.head for shape in shapes]
+    # Most anchors in a text are told by the one character before them.
+    before = "".join(h.rpartition("[")[2].rstrip("]") if h.endswith("]") else h[-1:] for h in heads)
+    glance = f"(?<=[{re.escape(before)}]{anchor})" if all(heads) and before.isalnum() else ""
+    patterns = "|".join(_anchored(shape, loose=loose) for shape in shapes)
+    return re.compile(f"{anchor}{glance}(?:{patterns})").search
+
+
+GATES: tuple[Gate, ...] = _gates(loose=False)
+"""A character, and what looks closer if it is there: a text in which no gate opens has no secret in it."""
+
+LOOSE: tuple[Gate, ...] = _gates(loose=True)
+"""The same for bytes in which texts stand without borders: a column of Arrow data."""
+
+_all = re.compile("|".join(map(_whole, SHAPES)))
+
+
+def find(text: str) -> Iterator[tuple[int, int]]:
+    """Where known secrets stand in `text`, in order.
+
+    >>> list(find("key sk-abc123def456ghi789 here"))
+    [(4, 25)]
+    """
+    for match in _all.finditer(text):
+        yield match.span(match.lastindex or 0)
+
+
+# -- names -------------------------------------------------------------------------------------------
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+SECRET_FIELDS: frozenset[str] = _words(
+    """
+    apikey accesskey accesskeyid awsaccesskeyid secretkey secretaccesskey privatekey signingkey subscriptionkey
+    accesstoken refreshtoken idtoken authtoken authorizationtoken bearertoken sessiontoken securitytoken
+    csrftoken xsrftoken apitoken bottoken accountkey sharedkey connectionstring clientassertion codeverifier devicecode
+    secret password passwd passphrase authorization cookie cookies setcookie credential credentials jwt
+    """
+)
+"""Names, without case and punctuation, that end like this carry a secret: `X-Api-Key`, `openai_api_key`."""
+
+PLAIN_WORDS: frozenset[str] = _words("token auth pwd pass sessionid bearer")
+"""Names that carry one if the value looks like one: `{"token": "ETH"}` is a word."""
+
+_NOT_LETTERS = re.compile(r"[^a-z0-9]")
+_ENDINGS = tuple(sorted(SECRET_FIELDS))
+_LONGEST_NAME = 100
+_ENVIRONMENT = re.compile(
+    r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)(?:_?\d+)?$|PASSWORD"
+)
+
+
+@functools.lru_cache(4096)
+def is_secret_name(name: str) -> bool:
+    """Whether whatever a field of that name holds is a secret.
+
+    >>> is_secret_name("X-Api-Key"), is_secret_name("clientSecret"), is_secret_name("max_tokens")
+    (True, True, False)
+    """
+    return _NOT_LETTERS.sub("", name.lower()).endswith(_ENDINGS)
+
+
+@functools.lru_cache(4096)
+def is_plain_word(name: str) -> bool:
+    """Whether a field of that name may hold a secret."""
+    return _NOT_LETTERS.sub("", name.lower()) in PLAIN_WORDS
+
+
+def looks_random(value: str) -> bool:
+    """Whether a value could be a secret by itself: no space or slash, and long, or with digits in it.
+
+    >>> looks_random("ya29.a0AfH6"), looks_random("users/7"), looks_random("ETH")
+    (True, False, False)
+    """
+    if len(value) < 8 or any(c.isspace() or c == "/" for c in value[:512]):
+        return False
+    return len(value) >= 12 or any(c.isdigit() for c in value)
+
+
+def is_secret(name: object, value: object) -> bool:
+    """Whether a field holds a secret, by its name; the value decides where the name alone does not.
+
+    >>> is_secret("token", "BTC"), is_secret("token", "tok-4711-0815"), is_secret("password", "")
+    (False, True, False)
+    """
+    if value is None or (type(value) in (str, bytes) and not value):
+        return False
+    text = str(name, "latin-1") if type(name) is bytes else name
+    if type(text) is not str:
+        return False
+    if len(text) > _LONGEST_NAME:
+        return False
+    if is_secret_name(text):
+        return True
+    if not is_plain_word(text) or not isinstance(value, str | bytes):
+        return False
+    return looks_random(value if isinstance(value, str) else str(value[:1000], "latin-1"))
+
+
+_innocent: set[str] = set()
+_INNOCENT = 10_000
+
+
+def innocent(names: Iterable[str]) -> bool:
+    """Whether no field of these names may hold a secret. Names seen before cost 20 ns each.
+
+    >>> innocent({"q": 1, "max_tokens": 2}), innocent({"api_key": 1})
+    (True, False)
+    """
+    if _innocent.issuperset(names):
+        return True
+    for name in names:
+        if name not in _innocent and type(name) is str and len(name) <= _LONGEST_NAME:
+            if is_secret_name(name) or is_plain_word(name):
+                return False
+            if len(_innocent) < _INNOCENT:
+                _innocent.add(name)
+    return True
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether an environment variable of that name holds a secret.
+
+    >>> is_secret_variable("OPENAI_API_KEY"), is_secret_variable("PATH")
+    (True, False)
+    """
+    return _ENVIRONMENT.search(name) is not None
