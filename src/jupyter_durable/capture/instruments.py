@@ -27,7 +27,7 @@ Undo = Callable[[], None]
 Captures = Literal["tools", "models", "http", "mcp"]
 GROUP = "jupyter_durable.instruments"
 
-_OURS: tuple[str, ...] = ("httpx",)
+_OURS: tuple[str, ...] = ("mcp", "httpx")
 """Modules of this package, each with an `INSTRUMENT`, in the order in which they are patched."""
 
 
