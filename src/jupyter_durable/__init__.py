@@ -5,6 +5,7 @@ The tour, in reading order:
     %load_ext jupyter_durable       then `%%durable NAME` as the first line of a cell makes it a run
     tool, step                      what becomes a step of it
     idempotency_key, now, uuid4     what a tool may ask; log, progress: what it may say
+    redact                          what else is a secret: stored encrypted, shown as dots
     run                             the same engine around a function or a block, outside notebooks
     open_store                      the runs of a store, and deciding about them from another process
     testing                         prove that your agent survives: crash points, shuffled schedules
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jupyter_durable.capture.functions import idempotency_key, log, now, progress, step, tool, uuid4
+    from jupyter_durable.codec.redaction import redact
     from jupyter_durable.errors import (
         AlreadyDecidedError,
         ApprovalRejected,
@@ -60,6 +62,7 @@ __all__ = [
     "now",
     "open_store",
     "progress",
+    "redact",
     "run",
     "step",
     "tool",
@@ -72,6 +75,7 @@ _HOMES = {
         ("idempotency_key", "log", "now", "progress", "step", "tool", "uuid4"),
         "jupyter_durable.capture.functions",
     ),
+    "redact": "jupyter_durable.codec.redaction",
     **dict.fromkeys(("run", "open_store"), "jupyter_durable.session"),
     **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),
 }

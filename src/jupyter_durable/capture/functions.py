@@ -10,6 +10,7 @@ import uuid as _uuid
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar, overload
 
+from jupyter_durable.codec.redaction import masked
 from jupyter_durable.errors import DurableError
 from jupyter_durable.journal.retry import Backoff, RetryPolicy
 from jupyter_durable.model import Draft, Effect
@@ -238,6 +239,7 @@ def _note(meta: dict[str, Any]) -> None:
     if scope is None or scope.run.closed or scope.run.lease is None:
         return
     attempt = scope.attempt
+    meta = masked(meta)
     if attempt is not None:
         scope.run.writer.put([Draft("log", attempt.scope, attempt.pos, meta)])
     elif scope.run.turns.open:

@@ -148,6 +148,11 @@ def holds_plain(value: Any, text: str) -> bool:
     return holds(text) or (bool(_patterns) and any(map(matches, _strings(value))))
 
 
+def concerns(text: str) -> bool:
+    """Whether `mask` or `masked` may have something to hide in `text`, or in the data of which it is the JSON text."""
+    return holds(text) or (bool(_patterns) and matches(text))
+
+
 def _strings(value: Any) -> Iterator[str]:
     todo = [value]
     for part in todo:

@@ -137,7 +137,8 @@ class RecordedScope:
         self.first_seq = first_seq
         self.steps: list[RecordedStep] = []
         self.next_pos = 0
-        self.values: list[tuple[int, dict[str, list[Any]]]] = []
+        # Payloads, sealed; in journals of 0.1.0 the readings themselves.
+        self.values: list[tuple[int, Payload | dict[str, list[Any]]]] = []
         self.dropped = False
         # A step in here was reopened: what follows may rightly differ from what was recorded.
         self.soft = False
@@ -198,7 +199,7 @@ class Index:
                 if step.chunks:  # the last one may not have been delivered any more
                     del step.chunks[entry.meta["n"] :]
         elif kind == "values":
-            self.scopes[entry.scope].values.append((entry.seq, entry.meta["v"]))
+            self.scopes[entry.scope].values.append((entry.seq, entry.payload or entry.meta["v"]))
         elif kind == "scope":
             self._add_scope(entry)
         elif kind == "attempt":

@@ -14,6 +14,7 @@ from html import escape
 from types import TracebackType
 from typing import Any
 
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.timeline.view import Plan
 
 Bundle = dict[str, str]
@@ -51,7 +52,7 @@ _PACKAGE = "jupyter_durable"
 
 def one_line(text: str, limit: int = 2000) -> str:
     """`text` without line breaks, at most `limit` characters."""
-    text = " ".join(text.split())
+    text = mask(" ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -130,11 +131,11 @@ def done(replayed: int, executed: int) -> str:
 
 def error_lines(error: BaseException, user_ns: dict[str, Any]) -> list[str]:
     """An error of ours as people need it: what, where in their code, what to do. No traceback."""
-    message, _, hint = str(error).partition("\n  hint: ")
+    message, _, hint = mask(str(error)).partition("\n  hint: ")
     lines = [part for text in f"{type(error).__name__}: {message}".split("\n") for part in _wrapped(text, "")]
     where = _place(error.__traceback__, user_ns)
     if where:
-        lines.append(f"  at:   {where}")
+        lines.append(f"  at:   {mask(where)}")
     if hint:
         lines += _wrapped(f"  hint: {hint}", " " * 8)
     return lines

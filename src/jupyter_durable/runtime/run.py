@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.canonical import Canonical
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked, StoreError
 from jupyter_durable.journal.divergence import explain
 from jupyter_durable.journal.engine import Call, Diverged, Engine, Execute
@@ -253,8 +254,9 @@ class LiveRun:
             with self.lock:
                 recorded = self.engine.likely(scope.state)
             if recorded is not None and not scope.state.cut:
-                for _, reading in recorded.values:
-                    values.extend(reading)
+                for seq, reading in recorded.values:
+                    # Sealed: what `secrets` gave is a secret. Journals of 0.1.0 have it as it was.
+                    values.extend(self.decode(reading, seq) if isinstance(reading, Payload) else reading)
         return values
 
     # -- writing ---------------------------------------------------------------------------------
@@ -329,7 +331,8 @@ class LiveRun:
                     self._unwritten.append(scope)  # inside a step that has no children (yet)
                     continue
                 drafts += self.engine.declare(scope.state)
-                drafts.append(Draft("values", scope.state.id, 0, {"v": scope.values.drain()}))
+                sealed = self.codec.seal_json(scope.values.drain(), bind=self.id)
+                drafts.append(Draft("values", scope.state.id, 0, {}, sealed))
         return drafts
 
     def idempotency_key(self, scope: int, pos: int) -> str:
@@ -345,6 +348,7 @@ class LiveRun:
 
     def notice(self, text: str) -> None:
         """Something the user should know; once. Lines after the first are commands to copy."""
+        text = mask(text)
         if text not in self.stats.notices:
             self.stats.notices.append(text)
             if self._on_notice is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Wait
 from jupyter_durable.journal.index import RecordedStep
@@ -37,6 +38,9 @@ class Spec:
     timeout: float | None = None
     reconcile: Callable[..., Any] | None = None
     limiter: Limiter | None = None
+
+    def __post_init__(self) -> None:
+        self.name = mask(self.name)  # it is in the clear wherever the step is
 
 
 class Step:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_durable.capture.instruments import instruments
 from jupyter_durable.clock import Clock, SystemClock
-from jupyter_durable.codec import Codec
+from jupyter_durable.codec import Codec, redaction
 from jupyter_durable.codec.display import show, show_call
 from jupyter_durable.errors import DurableError, RunNotFoundError, StoreError
 from jupyter_durable.journal.edits import cut_at
@@ -54,6 +54,7 @@ class Session:
         on_notice: Callable[[str], None] | None = None,
         flags: str = "",
     ) -> None:
+        redaction.learn()
         self.store = store
         self.clock = clock or SystemClock()
         self.codec = Codec(store.key)
@@ -168,7 +169,7 @@ class Session:
         payload = None
         if snapshot is not None:
             payload = self.codec.encode(
-                snapshot, bind=record.id, has_chunk=self.store.has_chunk, what="the snapshot"
+                snapshot, bind=record.id, has_chunk=self.store.has_chunk, what="the snapshot", seal=True
             )
         return Draft("opened", ROOT, 0, {"name": record.name}, payload)
 
@@ -305,7 +306,7 @@ class Session:
                 return "<pickled>"
             bind = next((run for run, upto in lineage if seq <= upto), record.id)
             try:
-                value = self.codec.decode(payload, bind=bind, load=self.store.chunk)
+                value = self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
                 if name and isinstance(value, tuple | list) and len(value) == 2:
                     return show_call(name, tuple(value[0]), dict(value[1]))
                 return show(value)

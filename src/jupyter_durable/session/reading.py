@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError
 from jupyter_durable.journal.index import ROOT, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
@@ -123,7 +124,7 @@ class Store:
                 f"step {step_id} {step.name} is {step.status}, not in doubt",
                 hint=f"%durable fork {record.id[:13]} --at {step_id} makes the call again in a new run",
             )
-        value = {"action": action, **({"message": message} if message else {})}
+        value = {"action": action, **({"message": mask(message)} if message else {})}
         return self.journal.post(
             record.id,
             "decision",

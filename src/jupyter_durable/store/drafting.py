@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from jupyter_durable.codec.redaction import concerns, masked
 from jupyter_durable.errors import StoreError
 from jupyter_durable.model import Draft, Entry, Payload, RunStatus
 from jupyter_durable.store.chain import Seals, seal_head
@@ -14,6 +15,10 @@ Fields = tuple[int, str, int, int, float, str, str | None, int, bytes | None, by
 """An `EntryRow`."""
 Prepared = tuple[str, int, int, float, str, str | None, int, bytes | None, bytes | None]
 """An `EntryRow` without its place: neither key nor hash."""
+
+# Entries whose meta says something to people: the text of an error, a line of a log, what a model counted.
+_SAYS = frozenset({"outcome", "attempt", "log", "closed", "decision"})
+_FIXED = ("s", "key", "action")
 
 
 class Pending(NamedTuple):
@@ -78,9 +83,12 @@ def pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None
 def prepare(draft: Draft, at: float) -> Prepared:
     """What of a draft does not depend on where it is appended. Raises `TypeError` for meta that is not JSON."""
     kind, scope, pos, meta, payload = draft
+    text = to_json(as_dict(meta))
+    if kind in _SAYS and concerns(text):
+        text = to_json({**masked(meta), **{name: meta[name] for name in _FIXED if name in meta}})
     if payload is None:
-        return kind, scope, pos, at, to_json(as_dict(meta)), None, 0, None, None
-    return kind, scope, pos, at, to_json(as_dict(meta)), *pack_payload(payload)
+        return kind, scope, pos, at, text, None, 0, None, None
+    return kind, scope, pos, at, text, *pack_payload(payload)
 
 
 def appended(draft: Draft, row: Fields) -> Entry:
