@@ -7,7 +7,7 @@
 
 `send()` makes the request and returns a `Source` (head, bytes, close). What comes back is an `Answer`, whether
 it was sent or recorded; `answer.live` is the `Source`, or None on replay. What the shells share is
-`runtime.exchange`.
+`runtime.exchange_step`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from contextlib import suppress
 from jupyter_durable.journal.engine import Wait
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.runtime.context import Scope
-from jupyter_durable.runtime.exchange import Ask, AsyncSource, Exchange, Head, Source, execute, whole
+from jupyter_durable.runtime.exchange import Ask, AsyncSource, Head, Source, whole
+from jupyter_durable.runtime.exchange_step import Exchange, execute
 
 
 class Answer:

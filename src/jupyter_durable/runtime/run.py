@@ -406,6 +406,8 @@ class LiveRun:
         closed = Draft("closed", ROOT, 0, {"s": status, **meta, **(extra or {})})
         try:
             if stopped is None and self.lease is not None and not self.options.replay_only:
+                if self.exchanges is not None:
+                    self.writer.put(self.exchanges.run_ended(clean=status == "completed"))
                 if not self._tally.exact:
                     self.writer.flush()
                     self._tally.recount(self.store.entries(self.id), status, self.record.base_seq)

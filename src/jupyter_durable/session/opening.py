@@ -188,10 +188,12 @@ class Session:
         if again is not None:
             drafts.append(again)
         failed = index.closed is not None and index.closed.meta["s"] == "failed"
+        came_from = index.closed.meta.get("o", ()) if index.closed is not None else ()
+        still_open = any((step := index.step(*at)) is not None and step.outcome is None for at in came_from)
         index.extend(self.store.append(lease, drafts, durable=True, status="running"))
         kill_point("after-open")
         run = self._live(self.store.run(record.id), index, lease, options)
-        if failed and again is None:
+        if failed and again is None and not still_open:
             run.notice(
                 "the error that ended this run came from no step, so there is nothing to try again: everything is "
                 "replayed, and unless the code or its inputs changed the error will be raised again"

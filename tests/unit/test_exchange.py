@@ -1,0 +1,541 @@
+"""What an exchange's outcome is: attempts and giving up, the ways a stream ends, cancelling, crashing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+from http_server import Server, serving
+from runs import Bench
+
+import jupyter_durable as durable
+from jupyter_durable.errors import DivergenceError
+from jupyter_durable.testing import KILL_POINTS, Crash, crash_at
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that counts."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """An empty store."""
+    return Bench()
+
+
+def replays(bench: Bench, server: Server, fn: Any) -> Any:
+    """The newest run, replayed: no request."""
+    hits = server.total
+    value = bench.execute_replay(fn)
+    assert server.total == hits
+    return value
+
+
+# -- attempts --------------------------------------------------------------------------------------------
+
+
+def patient(send: Any, tries: int = 5) -> Any:
+    """What every SDK does: try again."""
+    for left in reversed(range(tries)):
+        try:
+            answer = send()
+        except httpx2.TransportError:
+            if not left:
+                raise
+        else:
+            if answer.status_code < 500 or not left or answer.headers.get("x-should-retry") == "false":
+                return answer
+    raise AssertionError
+
+
+@pytest.mark.parametrize("path", ["/status?code=503&times=2", "/drop?times=2"])
+def test_a_success_is_the_outcome_whatever_came_before(bench: Bench, server: Server, path: str) -> None:
+    """Replay answers the first call with it."""
+    calls: list[str] = []
+
+    def agent() -> Any:
+        def send() -> Any:
+            calls.append(path)
+            return httpx2.get(server.url + path)
+
+        return patient(send).json()
+
+    assert bench.new(agent)["hit"] == 3
+    assert len(calls) == 3
+    assert replays(bench, server, agent)["hit"] == 3
+    assert len(calls) == 4
+    (step,) = bench.steps()
+    assert (step.status, step.attempts) == ("completed", 3)
+
+
+@pytest.mark.parametrize("path", ["/status?code=503", "/drop"])
+def test_what_was_given_up_replays_as_it_was(bench: Bench, server: Server, path: str) -> None:
+    """The same error for each of its attempts, and then the run goes on."""
+    seen: list[Any] = []
+
+    def agent() -> Any:
+        try:
+            first = patient(lambda: httpx2.get(server.url + path), 3)
+            first = [first.status_code, first.content]
+        except httpx2.TransportError as error:
+            first = [type(error), str(error)]
+        return [first, httpx2.get(server.url + "/json").json()]
+
+    value = bench.new(agent)
+    assert replays(bench, server, agent) == value
+    first, second = bench.steps()
+    assert (first.status, first.attempts, second.status) == ("failed", 3, "completed")
+    bench.crash("after-start", 4, agent)
+    assert server.hits[f"GET {path}"] == 6
+    seen = bench.resume(agent)
+    assert server.hits[f"GET {path}"] == 6
+    assert seen[1]["hit"] == 2
+
+
+@pytest.mark.parametrize("path", ["/status?code=503&times=3", "/drop?times=3"])
+def test_an_error_that_ends_the_run_is_tried_again(bench: Bench, server: Server, path: str) -> None:
+    """The step stays open."""
+
+    def agent() -> Any:
+        return patient(lambda: httpx2.get(server.url + path), 3).raise_for_status().json()
+
+    with pytest.raises((httpx2.TransportError, httpx2.HTTPStatusError)):
+        bench.new(agent)
+    assert bench.resume(agent)["hit"] == 4
+    assert not any("came from no step" in notice for notice in bench.notices)
+    assert bench.steps()[0].attempts == 4
+
+
+def test_a_4xx_that_ends_the_run_is_tried_again(bench: Bench, server: Server) -> None:
+    """A wrong key, put right: the error has the response, and that is the step's."""
+
+    def agent() -> Any:
+        answer = httpx2.get(server.url + "/status?code=401&times=1")
+        return answer.raise_for_status().json()
+
+    with pytest.raises(httpx2.HTTPStatusError):
+        bench.new(agent)
+    assert bench.steps()[0].status == "failed"
+    assert bench.resume(agent)["hit"] == 2
+
+
+def test_a_4xx_that_was_handled_is_final(bench: Bench, server: Server) -> None:
+    """Like any error that the code caught."""
+
+    def agent() -> Any:
+        answer = httpx2.get(server.url + "/status?code=404&times=1")
+        return [answer.status_code, httpx2.get(server.url + "/json").json()]
+
+    assert bench.new(agent)[0] == 404
+    assert replays(bench, server, agent)[0] == 404
+
+
+def test_a_fallback_made_while_handling(bench: Bench, server: Server) -> None:
+    """`except ...: other()`, cut off there: the failure replays, the fallback is made."""
+
+    def agent() -> Any:
+        try:
+            return patient(lambda: httpx2.get(server.url + "/drop"), 2)
+        except httpx2.TransportError:
+            return httpx2.get(server.url + "/json").json()
+
+    bench.crash("after-start", 3, agent)
+    assert bench.resume(agent)["hit"] == 1
+    assert server.hits["GET /drop"] == 2
+    assert replays(bench, server, agent)["hit"] == 1
+
+
+def test_killed_between_attempts(bench: Bench, server: Server) -> None:
+    """They go on counting."""
+
+    def agent() -> Any:
+        return patient(lambda: httpx2.get(server.url + "/status?code=500&times=3")).json()
+
+    bench.crash("after-attempt", 2, agent)
+    assert bench.resume(agent)["hit"] == 4
+    assert bench.steps()[0].attempts == 4
+
+
+def test_the_same_call_again_after_a_success_is_a_step_of_its_own(bench: Bench, server: Server) -> None:
+    """Sampling: the first failed once, all are equal."""
+
+    def agent() -> Any:
+        return [
+            patient(lambda: httpx2.get(server.url + "/status?code=500&times=1")).json()["hit"]
+            for _ in range(3)
+        ]
+
+    value = bench.new(agent)
+    assert value == [2, 3, 4]
+    assert replays(bench, server, agent) == value
+    server.hits.clear()
+    bench.crash("after-start", 4, agent)
+    assert server.total == 3
+    assert bench.resume(agent) == value
+    assert server.total == 4
+
+
+def test_code_that_does_not_mind_a_failure(bench: Bench, server: Server) -> None:
+    """It makes the same call twice whatever comes; on replay both are answered."""
+
+    def agent() -> Any:
+        answers = [httpx2.get(server.url + "/status?code=503&times=1").status_code for _ in range(2)]
+        return len(answers), httpx2.get(server.url + "/json").json()
+
+    value = bench.new(agent)
+    assert replays(bench, server, agent) == value
+
+
+def test_an_sdk_says_which_call_is_a_retry(bench: Bench, server: Server) -> None:
+    """A call that is the first of its kind is no attempt of the one before, which was given up."""
+
+    def agent() -> Any:
+        found = []
+        for retry in ("0", "1", "0", "1"):
+            answer = httpx2.get(
+                server.url + "/status?code=500&times=2", headers={"x-stainless-retry-count": retry}
+            )
+            if answer.headers.get("x-should-retry") == "false":
+                found.append(answer.status_code)
+                continue
+            found.append(answer.status_code)
+        return found
+
+    assert bench.new(agent) == [500, 500, 200, 200]
+    assert [step.status for step in bench.steps()] == ["failed", "completed", "completed"]
+    assert replays(bench, server, agent) == [500, 500, 200, 200]
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_a_task_that_fails(bench: Bench, server: Server, survives: bool) -> None:
+    """If the run goes on without it, it was given up; if the run ends by it, it is tried again."""
+
+    async def fetch(path: str) -> Any:
+        async with httpx2.AsyncClient() as client:
+            answer = await client.get(server.url + path)
+            return answer.raise_for_status().json()["hit"]
+
+    async def agent() -> Any:
+        first = await asyncio.gather(
+            fetch("/status?code=503&times=1"), fetch("/json"), return_exceptions=survives
+        )
+        second = await asyncio.gather(fetch("/json?2"), fetch("/json?3"))
+        return [str(value) for value in (*first, *second)]
+
+    if survives:
+        bench.crash("after-start", 3, agent)
+        value = bench.resume(agent)
+        assert "503" in value[0]
+        assert server.hits["GET /status?code=503&times=1"] == 1
+        assert replays(bench, server, agent) == value
+        return
+    with pytest.raises(httpx2.HTTPStatusError):
+        bench.new(agent)
+    assert bench.resume(agent)[0] == "2"
+
+
+def test_given_up_before_a_strand_is_spawned(bench: Bench, server: Server) -> None:
+    """The parent goes on by spawning: that is going on, too."""
+
+    async def agent() -> Any:
+        async with httpx2.AsyncClient() as client:
+
+            async def fetch(path: str) -> Any:
+                return (await client.get(server.url + path)).json()
+
+            status = (await client.get(server.url + "/status?code=503&times=1")).status_code
+            return [status, *await asyncio.gather(fetch("/json?1"), fetch("/json?2"))]
+
+    bench.crash("after-call", 3, agent)
+    value = bench.resume(agent)
+    assert value[0] == 503
+    assert server.hits["GET /status?code=503&times=1"] == 1
+
+
+def test_threads_give_up_too(bench: Bench, server: Server) -> None:
+    """A strand in a thread, ended by its error, and a run that goes on."""
+
+    def agent() -> Any:
+        found: list[Any] = []
+
+        def work() -> None:
+            try:
+                patient(lambda: httpx2.get(server.url + "/drop"), 2)
+            except httpx2.TransportError as error:
+                found.append(type(error).__name__)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return [*found, httpx2.get(server.url + "/json").json()]
+
+    value = bench.new(agent)
+    assert replays(bench, server, agent) == value
+    assert server.hits["GET /drop"] == 2
+
+
+# -- streams ---------------------------------------------------------------------------------------------
+
+
+def lines(answer: Any) -> list[bytes]:
+    """All of a stream."""
+    return list(answer.iter_raw())
+
+
+def test_closed_early_and_read_no_further(bench: Bench, server: Server) -> None:
+    """The prefix replays; who reads on has diverged."""
+    wanted = 2
+
+    def agent() -> Any:
+        found = []
+        with httpx2.stream("GET", server.url + "/stream?n=5&gap=0.02") as answer:
+            for part in answer.iter_raw():
+                found.append(part)
+                if len(found) == wanted:
+                    break
+        return found, httpx2.get(server.url + "/json").json()
+
+    value = bench.new(agent)
+    assert len(value[0]) == 2
+    assert replays(bench, server, agent) == value
+    wanted = 4
+    with pytest.raises(DivergenceError, match="left"):
+        bench.execute_replay(agent)
+
+
+def test_abandoned_without_being_closed(bench: Bench, server: Server) -> None:
+    """Kept and never closed: finalised when the run ends, and replayed without waiting for more."""
+    kept = []
+
+    def agent() -> Any:
+        client = httpx2.Client()
+        answer = client.send(client.build_request("GET", server.url + "/stream?n=3&gap=0.01"), stream=True)
+        parts = answer.iter_raw()
+        kept.append((client, answer, parts))
+        found = [next(parts), next(parts)]
+        return found, httpx2.get(server.url + "/json").json(), httpx2.get(server.url + "/json").json()
+
+    value = bench.new(agent)
+    assert bench.steps()[0].status == "completed"
+    assert replays(bench, server, agent) == value
+    kept.clear()
+
+
+def test_cut_off_by_a_crash_and_nothing_depends_on_it(bench: Bench, server: Server) -> None:
+    """It is issued again."""
+
+    def agent() -> Any:
+        with httpx2.stream("GET", server.url + "/stream?n=3&gap=0.01") as answer:
+            return lines(answer)
+
+    bench.crash("after-chunk", 3, agent)
+    parts = bench.resume(agent)
+    assert parts[0] == b"data: 0/2\n\n"
+    assert len(parts) == 4
+    assert replays(bench, server, agent) == parts
+
+
+def test_cut_off_by_a_crash_after_its_strand_acted_on_it(bench: Bench, server: Server) -> None:
+    """The prefix, and then the client's own error."""
+
+    def agent() -> Any:
+        found: list[Any] = []
+        try:
+            with httpx2.stream("GET", server.url + "/stream?n=3&gap=0.01") as answer:
+                for part in answer.iter_raw():
+                    found.append(part)
+                    if len(found) == 2:
+                        found.append(durable.step("note", lambda: "noted"))
+        except httpx2.RemoteProtocolError as error:
+            found.append(str(error))
+        return found
+
+    bench.crash("after-chunk", 4, agent)
+    value = bench.resume(agent)
+    assert value[:3] == [b"data: 0/1\n\n", b"data: 1/1\n\n", "noted"]
+    assert "cut off" in value[-1]
+    assert server.total == 1
+    assert replays(bench, server, agent) == value
+
+
+def test_a_connection_that_breaks_in_mid_stream(bench: Bench, server: Server) -> None:
+    """The chunks, then the same error."""
+
+    def agent() -> Any:
+        found: list[Any] = []
+        try:
+            with httpx2.stream("GET", server.url + "/cut?n=2") as answer:
+                found += iter(answer.iter_raw())
+        except httpx2.RemoteProtocolError as error:
+            found.append(str(error))
+        return found, httpx2.get(server.url + "/json").json()
+
+    value = bench.new(agent)
+    assert replays(bench, server, agent) == value
+    assert bench.steps()[0].status == "failed"
+
+
+def test_a_broken_stream_that_is_asked_for_again(bench: Bench, server: Server) -> None:
+    """The second try is an attempt of the same step: replay has only that one."""
+    calls = []
+
+    def agent() -> Any:
+        while True:
+            calls.append(1)
+            with (
+                contextlib.suppress(httpx2.RemoteProtocolError),
+                httpx2.stream("GET", server.url + "/cut?n=2&ok=2") as answer,
+            ):
+                return lines(answer)
+
+    value = bench.new(agent)
+    assert value[0] == b"data: 0/2\n\n"
+    assert replays(bench, server, agent) == value
+    assert len(calls) == 3
+
+
+def test_several_streams_at_once_keep_their_order(bench: Bench, server: Server) -> None:
+    """Merged as the chunks came; the same on replay."""
+
+    async def agent() -> Any:
+        merged: list[bytes] = []
+
+        async def read(n: int) -> None:
+            url = f"{server.url}/stream?n=6&gap=0.0{n}"
+            async with httpx2.AsyncClient() as client, client.stream("GET", url) as answer:
+                async for part in answer.aiter_raw():
+                    merged.append(b"%d " % n + part)  # noqa: PERF401 - several of them do it in turn
+
+        await asyncio.gather(*(read(n) for n in range(1, 6)))
+        return merged
+
+    value = bench.new(agent)
+    assert len(value) == 35
+    assert replays(bench, server, agent) == value
+
+
+def test_a_step_made_while_a_stream_is_open(bench: Bench, server: Server) -> None:
+    """In any strand: the chunks delivered come first in the journal."""
+
+    async def agent() -> Any:
+        found: list[Any] = []
+        url = server.url + "/stream?n=6&gap=0.01"
+        async with httpx2.AsyncClient() as client, client.stream("GET", url) as answer:
+            async for part in answer.aiter_raw():
+                found.append(part)
+                if len(found) == 3:
+                    found.append((await client.get(server.url + "/json")).json()["hit"])
+        return found
+
+    value = bench.new(agent)
+    assert replays(bench, server, agent) == value
+    bench.crash("after-outcome", 1, agent)  # of the request inside
+    with pytest.raises(httpx2.RemoteProtocolError, match="cut off"):
+        bench.resume(agent)
+
+
+# -- cancelling ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/slow?s=5", "/hold"])
+def test_cancelled_by_a_timeout_that_the_run_survives(bench: Bench, server: Server, path: str) -> None:
+    """On replay it waits to be cancelled again, and sends nothing."""
+
+    async def agent() -> Any:
+        async with httpx2.AsyncClient() as client:
+            try:
+                async with asyncio.timeout(0.2), client.stream("GET", server.url + path) as answer:
+                    async for _ in answer.aiter_raw():
+                        pass
+            except TimeoutError:
+                return "timed out", (await client.get(server.url + "/json")).json()
+
+    value = bench.new(agent)
+    assert value[0] == "timed out"
+    assert replays(bench, server, agent) == value
+    assert bench.steps()[0].status == "cancelled"
+
+
+def test_the_loser_of_a_race(bench: Bench, server: Server) -> None:
+    """Cancelled, with a stream half read."""
+
+    async def agent() -> Any:
+        async with httpx2.AsyncClient() as client:
+
+            async def read(path: str) -> Any:
+                async with client.stream("GET", server.url + path) as answer:
+                    return [part async for part in answer.aiter_raw()]
+
+            tasks = [asyncio.create_task(read(path)) for path in ("/hold", "/stream?n=2&gap=0.02")]
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            return [task.result() for task in done], (await client.get(server.url + "/json")).json()
+
+    value = bench.new(agent)
+    assert replays(bench, server, agent) == value
+
+
+# -- crashes ---------------------------------------------------------------------------------------------
+
+
+def busy(server: Server) -> Any:
+    """An agent with a bit of everything."""
+
+    async def agent() -> Any:
+        found: list[Any] = []
+        async with httpx.AsyncClient() as client:
+
+            async def whole(path: str) -> Any:
+                return (await client.get(server.url + path)).content
+
+            async def stream(n: int) -> Any:
+                async with client.stream("GET", f"{server.url}/chunks?n=3&s={n}") as answer:
+                    return b"".join([part async for part in answer.aiter_raw()])
+
+            found.append(await whole("/json?a"))
+            found += await asyncio.gather(stream(1), whole("/gzip"), stream(2))
+            found.append((await client.get(server.url + "/status?code=404&x")).status_code)
+            for _ in range(3):
+                answer = await client.get(server.url + "/status?code=500&times=1")
+                if answer.status_code == 200:
+                    break
+            found.append(await stream(3))
+            found.append(await asyncio.to_thread(lambda: httpx.get(server.url + "/json?b").status_code))
+        return [len(part) if isinstance(part, bytes) else part for part in found]
+
+    return agent
+
+
+def test_crashes_everywhere(server: Server) -> None:
+    """Every kill point, every time it is passed: the same result, and no completed request made again."""
+    agent = busy(server)
+    bench = Bench()
+    with crash_at("before-close", 99) as passed:
+        expected = bench.new(agent)
+    once = server.total
+    for point in KILL_POINTS:
+        for nth in range(1, passed.count(point) + 1):
+            bench = Bench()
+            server.hits.clear()
+            with crash_at(point, nth), contextlib.suppress(Crash):
+                bench.new(agent)
+            records = bench.store.runs()
+            if not records:
+                assert point == "before-open"
+                continue
+            value = bench.execute_replay(agent) if records[0].status == "completed" else bench.resume(agent)
+            assert value == expected, (point, nth)
+            # One more than undisturbed for each that was under way, of which there are at most three.
+            assert server.total <= once + 3, (point, nth, server.hits)
+            assert bench.execute_replay(agent) == expected
