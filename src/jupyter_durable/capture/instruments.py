@@ -27,7 +27,7 @@ Undo = Callable[[], None]
 Captures = Literal["tools", "models", "http", "mcp"]
 GROUP = "jupyter_durable.instruments"
 
-_OURS: tuple[str, ...] = ("mcp", "httpx")
+_OURS: tuple[str, ...] = ("mcp", "httpx", "urllib3", "websockets", "langchain", "pydantic_ai", "openai_agents", "smolagents")
 """Modules of this package, each with an `INSTRUMENT`, in the order in which they are patched."""
 
 
