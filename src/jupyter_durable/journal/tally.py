@@ -1,0 +1,104 @@
+"""How many of a run's steps are in which state: counted while entries are written, kept with the last one.
+
+A list of runs must not fold every journal there is. So the entry with which a process leaves a run
+(`closed`) says how many steps stand how, under `TALLY`; a reader needs to fold only what has no such
+entry at its end: a run that is going on, and one whose process was killed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from jupyter_durable.journal.index import Index, RecordedStep
+from jupyter_durable.model import Draft, Entry
+
+TALLY = "t"
+"""Where a `closed` entry has it."""
+
+_HARMLESS = frozenset({"scope", "values", "chunk", "attempt", "output", "mutation", "decision", "log"})
+
+
+def state_of(step: RecordedStep) -> str:
+    """What a step counts as: its outcome's status, else what kind of call is open, `kind/effect`."""
+    return str(step.outcome.meta["s"]) if step.outcome is not None else f"{step.kind}/{step.effect}"
+
+
+def tally(index: Index) -> dict[str, int]:
+    """How many of the present steps of a run (not: history) are in which state.
+
+    >>> tally(Index())
+    {}
+    """
+    return dict(Counter(state_of(step) for scope in index.scopes.values() for step in scope.steps))
+
+
+def kept(entry: Entry | None) -> dict[str, int] | None:
+    """The tally that a run's last entry has, if it has one."""
+    found = entry.meta.get(TALLY) if entry is not None and entry.type == "closed" else None
+    return found if isinstance(found, dict) else None
+
+
+class Tally:
+    """Keeps count of a run that this process writes, from `index` on, which must not have changed since it was folded.
+
+    What only folding can tell (history, cancellations, cuts) makes it inexact, until it is set anew.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._set(index)
+        self.exact = not any(step.doubtful for step in self._steps(index))
+
+    def _set(self, index: Index) -> None:
+        self._counts = Counter(tally(index))
+        self._open = {
+            (step.scope, step.pos): state_of(step) for step in self._steps(index) if step.outcome is None
+        }
+        self.exact = True
+
+    @staticmethod
+    def _steps(index: Index) -> Iterable[RecordedStep]:
+        return (step for scope in index.scopes.values() for step in scope.steps)
+
+    def recount(self, entries: Iterable[Entry], status: str, base_seq: int) -> None:
+        """Set it anew: by folding all the run's entries, as if a `closed` one with this status came after them."""
+        closed = Entry(0, "closed", 0, 0, 0.0, {"s": status}, None, b"")
+        self._set(Index(chain(entries, [closed]), base_seq=base_seq))
+
+    def take(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """Count what is being written; the same drafts, a `closed` one among them with the tally."""
+        for draft in drafts:
+            kind = draft.type
+            if kind == "start":
+                self._start(draft)
+            elif kind == "outcome":
+                self._end(draft)
+            elif kind == "closed":
+                return [self._closed(d) if d is draft else d for d in drafts]
+            elif kind not in _HARMLESS:
+                self.exact = False
+        return drafts
+
+    def _start(self, draft: Draft) -> None:
+        meta, place = draft.meta, (draft.scope, draft.pos)
+        if "u" in meta:
+            self.exact = False
+        elif place not in self._open:  # else: another attempt
+            state = self._open[place] = f"{meta['k']}/{meta.get('e', 'retryable')}"
+            self._counts[state] += 1
+
+    def _end(self, draft: Draft) -> None:
+        state = self._open.pop((draft.scope, draft.pos), None)
+        if state is None or draft.meta["s"] == "cancelled":
+            self.exact = False
+        else:
+            self._counts[state] -= 1
+            self._counts[draft.meta["s"]] += 1
+
+    def _closed(self, draft: Draft) -> Draft:
+        if not self.exact:
+            return draft
+        meta: Mapping[str, Any] = {**draft.meta, TALLY: {key: n for key, n in self._counts.items() if n}}
+        return draft._replace(meta=meta)
