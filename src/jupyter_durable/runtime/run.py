@@ -408,8 +408,8 @@ class LiveRun:
             if stopped is None and self.lease is not None and not self.options.replay_only:
                 if self.exchanges is not None:
                     self.writer.put(self.exchanges.run_ended(clean=status == "completed"))
+                self.writer.flush()  # cancellations that nobody waited for are counted with the rest
                 if not self._tally.exact:
-                    self.writer.flush()
                     self._tally.recount(self.store.entries(self.id), status, self.record.base_seq)
                 self.writer.commit([closed], durable=True, status=status)
         finally:

@@ -9,6 +9,7 @@ from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError
 from jupyter_durable.journal.index import ROOT, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.journal.tally import kept, tally
 from jupyter_durable.model import FINAL, Draft, InboxItem, Payload, Problem, RunInfo, RunRecord, StepInfo
 from jupyter_durable.runtime.doubt import decision_key
 from jupyter_durable.runtime.heartbeat import TTL
@@ -71,7 +72,12 @@ class Store:
         return named[0]
 
     def _info(self, record: RunRecord) -> RunInfo:
-        return view.run_info(record, self._session.index(record.id), alive=self._session.alive(record))
+        # The last entry says it, unless the run goes on or its process was killed.
+        last = next(self.journal.entries(record.id, after=record.head_seq - 1, upto=record.head_seq), None)
+        counts = kept(last)
+        if counts is None:
+            counts = tally(self._session.index(record.id))
+        return view.run_info(record, counts, alive=self._session.alive(record))
 
     def steps(self, run_id: str) -> list[StepInfo]:
         """The run's steps in journal order, those left behind by forks and retries marked `history`."""

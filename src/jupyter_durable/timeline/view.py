@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
+from jupyter_durable.journal.tally import state_of
 from jupyter_durable.model import Payload, RunInfo, RunRecord, RunStatus, StepCounts, StepInfo, StepStatus
 
 Render = Callable[[Payload, int, str], str]
@@ -54,13 +56,21 @@ def plan(index: Index, render: Render) -> Plan:
 
 def step_status(step: RecordedStep, *, alive: bool, waiting: bool) -> StepStatus:
     """`alive`: a process advances the run; `waiting`: it waits for a person."""
-    outcome = step.outcome
-    if outcome is not None:
-        status: StepStatus = outcome.meta["s"]
-        return status
-    if step.history:
+    if step.outcome is None and step.history:
         return "cancelled"
-    if waiting and step.effect == "unsafe":
+    return status_of(state_of(step), alive=alive, waiting=waiting)
+
+
+def status_of(state: str, *, alive: bool, waiting: bool) -> StepStatus:
+    """The status of a present step in this state (see `journal.tally`).
+
+    >>> status_of("completed", alive=False, waiting=False), status_of("tool/unsafe", alive=True, waiting=True)
+    ('completed', 'in_doubt')
+    """
+    _, is_open, effect = state.partition("/")
+    if not is_open:
+        return cast("StepStatus", state)
+    if waiting and effect == "unsafe":
         return "in_doubt"
     return "running" if alive else "in_doubt"
 
@@ -111,13 +121,12 @@ def _result(step: RecordedStep, render: Render) -> str | None:
     return render(outcome.payload, outcome.seq, "")
 
 
-def counts(index: Index, *, alive: bool, waiting: bool) -> StepCounts:
-    """How many of the run's present steps are in which state."""
+def counts(tally: Mapping[str, int], *, alive: bool, waiting: bool) -> StepCounts:
+    """How many of the run's present steps have which status."""
     found: dict[str, int] = {}
-    for scope in index.scopes.values():
-        for step in scope.steps:
-            status = step_status(step, alive=alive, waiting=waiting)
-            found[status] = found.get(status, 0) + 1
+    for state, number in tally.items():
+        status = status_of(state, alive=alive, waiting=waiting)
+        found[status] = found.get(status, 0) + number
     return StepCounts(
         completed=found.get("completed", 0),
         running=found.get("running", 0),
@@ -132,7 +141,7 @@ def run_status(record: RunRecord, *, alive: bool) -> RunStatus:
     return "interrupted" if record.status == "running" and not alive else record.status
 
 
-def run_info(record: RunRecord, index: Index, *, alive: bool) -> RunInfo:
+def run_info(record: RunRecord, tally: Mapping[str, int], *, alive: bool) -> RunInfo:
     """The run's row for people."""
     return RunInfo(
         id=record.id,
@@ -142,7 +151,7 @@ def run_info(record: RunRecord, index: Index, *, alive: bool) -> RunInfo:
         cell_id=record.cell_id,
         created_at=record.created_at,
         updated_at=record.updated_at,
-        steps=counts(index, alive=alive, waiting=record.status == "waiting"),
+        steps=counts(tally, alive=alive, waiting=record.status == "waiting"),
         parent_id=record.parent_id or record.forked_from,
         forked_at=record.base_seq if record.forked_from else None,
     )
