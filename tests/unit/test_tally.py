@@ -20,6 +20,7 @@ from jupyter_durable.timeline import view
 
 @pytest.fixture
 def bench() -> Bench:
+    """A store of its own."""
     return Bench()
 
 
