@@ -1,13 +1,4 @@
-"""The kit for testing your own agents: the one this project tests itself with.
-
-    prove(agent, schedules=50)     shuffled timings and crashes at every kind of moment; the result must not change
-    crash_at("after-call", nth=3)  one crash, where you want it
-    MemoryStore(), ManualClock()   a store without files, a clock that moves when you say so
-
-A simulated crash ends the run in this process as a power cut would: whatever is not in the store is
-gone, nothing more gets into it, and no handler of yours gets to journal anything. (To kill a whole process instead,
-set the environment variable `JUPYTER_DURABLE_CRASH_AT="after-call:3"`.)
-"""
+"""Shuffled schedules and simulated crashes: whatever happens, the agent's result must not change."""
 
 from __future__ import annotations
 
@@ -31,7 +22,7 @@ from jupyter_durable.runtime.run import LiveRun, Options, control_flow
 from jupyter_durable.session import Session, Store
 from jupyter_durable.store.memory import MemoryStore
 
-__all__ = ["KILL_POINTS", "Crash", "ManualClock", "MemoryStore", "NotProven", "Proof", "crash_at", "prove"]
+__all__ = ["Crash", "ManualClock", "NotProven", "Proof", "crash_at", "execute", "prove"]
 
 
 class Crash(BaseException):
