@@ -203,7 +203,7 @@ class Urllib3:
 
     name = "urllib3"
     captures = "http"
-    # Tested: 1.26.20 (with requests 2.31 and botocore 1.31) and 2.7.
+    # Tested: 1.26.20 (with requests 2.31 and boto3 1.34) and 2.8.
     supported = {"urllib3": ">=1.26,<3"}  # noqa: RUF012 - read only
     modules = ("urllib3",)
 
