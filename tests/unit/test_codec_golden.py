@@ -9,6 +9,7 @@ import re
 import types
 import uuid
 import zoneinfo
+from binascii import a2b_base64
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
@@ -158,6 +159,29 @@ def test_stored_pickle_still_decodes() -> None:
     back = CODEC.decode(Payload("signed1", body), bind="run", load=lambda digest: pytest.fail("no chunks"))
 
     assert back == range(3)
+
+
+@pytest.mark.parametrize(
+    ("codec", "body", "value"),
+    [
+        (
+            "tree1",
+            b'[{"$":"mix","v":["a ","kcBM/Gde646zfDEqx3pOgZ0ZrcQBSUGP1e2lz638cekmmx8Xsm0R"," b"]}]',
+            ["a sk-ABCDEFGHIJ1234567890 b"],
+        ),
+        (
+            "tree1",
+            b'[{"$":"bytes","v":{"$":"sraw","v":"Fxa8Nt8Zi9tUe3X6ejMYB1bcXsKiYBmon/XYe2VEYOmGUkHUC8cwA7yWbh0="}}]',
+            [b"a sk-ABCDEFGHIJ1234567890 b"],
+        ),
+        ("sealed1", a2b_base64("7nmCjqWp85/AXBek4ofhPUT125u7WH+aleKbsRjFW2Q="), {"a": [1]}),
+        ("sealed1", a2b_base64("lxHRWuLy2P1yXimFgfmIdRmDUtthUG3fl58VBms7BzA="), "x" * 300),
+    ],
+)
+def test_sealed_values_still_decode(codec: str, body: bytes, value: Any) -> None:
+    """What was encrypted then, with this key and for this run."""
+    payload = Payload(codec, body)
+    assert CODEC.decode(payload, bind="run", load=lambda digest: pytest.fail("no chunks")) == value
 
 
 def test_every_tag_has_a_stored_text() -> None:

@@ -221,7 +221,10 @@ def _differ(a: Any, b: Any, path: str, depth: int) -> _Found | None:
     was, now = show(a, 80), show(b, 80)
     if was == now:
         was, now = f"{was} ({type(a).__name__})", f"{now} ({type(b).__name__})"
-    if was == now and isinstance(a, str):
+    if was == now and isinstance(a, str) and isinstance(b, str):
+        a, b = mask(a), mask(b)  # before they are cut: half a secret is not known as one any more
+        if a == b:
+            return path, show(a, 80), f"another {show(b, 80)}"
         start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
         start = max(start - 20, 0)
         was, now = f"…{show(a[start:], 60)}", f"…{show(b[start:], 60)}"

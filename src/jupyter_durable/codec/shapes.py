@@ -61,7 +61,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("langsmith", "lsv2", "_", "", r"(?:pt|sk)_[0-9a-f]{30,}\w*"),
     Shape("stripe", "[rs]k", "_", "", r"(?:live|test)_[A-Za-z0-9]{16,}"),
     Shape("google", "A", "I", "za", rf"{_W}{{30,}}"),
-    Shape("aws", "(?:AK|AS)", "I", "A", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    Shape("aws", "(?:AK|AS)", "I", "A", r"[A-Z0-9]{16}"),
     # JSON Web Tokens: the header is JSON (`{"` is eyJ); a cursor is, too, but has no second part.
     Shape("jwt", "ey", "J", "", rf"{_W}{{8,}}\.{_W}{{8,}}(?:\.{_W}*)*"),
     Shape(

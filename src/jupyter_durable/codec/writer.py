@@ -355,7 +355,7 @@ class Writer(Chunker):
         pieces: list[Pieces] = []
         if "$" not in value and all(type(key) is str for key in value):
             keys = list(value)
-            if not self._scan or not holds_plain(keys, "\n".join(keys)):
+            if not self._scan or not holds_plain(keys, dumps(keys)):
                 for key, item in value.items():
                     pieces += [f"{',' if pieces else '{'}{dumps(key)}:", self._named(key, f"[{key!r}]", item)]
                 return join([*pieces, "}"]) if pieces else "{}"

@@ -84,7 +84,7 @@ def prepare(draft: Draft, at: float) -> Prepared:
     """What of a draft does not depend on where it is appended. Raises `TypeError` for meta that is not JSON."""
     kind, scope, pos, meta, payload = draft
     text = to_json(as_dict(meta))
-    if kind in _SAYS and concerns(text):
+    if kind in _SAYS and (len(meta) > 1 or kind != "outcome") and concerns(text):
         text = to_json({**masked(meta), **{name: meta[name] for name in _FIXED if name in meta}})
     if payload is None:
         return kind, scope, pos, at, text, None, 0, None, None
