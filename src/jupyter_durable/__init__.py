@@ -4,6 +4,7 @@ The tour, in reading order:
 
     %load_ext jupyter_durable       then `%%durable NAME` as the first line of a cell makes it a run
     tool, step                      what becomes a step of it
+    Toolset, ToolResult             tools from anywhere (functions, MCP servers, frameworks) behind one API
     idempotency_key, now, uuid4     what a tool may ask; log, progress: what it may say
     redact                          what else is a secret: stored encrypted, shown as dots
     run                             the same engine around a function or a block, outside notebooks
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_durable.capture.functions import idempotency_key, log, now, progress, step, tool, uuid4
     from jupyter_durable.codec.redaction import redact
+    from jupyter_durable.capture.toolset import ToolResult, Toolset
     from jupyter_durable.errors import (
         AlreadyDecidedError,
         ApprovalRejected,
@@ -56,6 +58,8 @@ __all__ = [
     "RunParked",
     "StepInDoubtError",
     "StoreError",
+    "ToolResult",
+    "Toolset",
     "idempotency_key",
     "load_ipython_extension",
     "log",
@@ -76,6 +80,7 @@ _HOMES = {
         "jupyter_durable.capture.functions",
     ),
     "redact": "jupyter_durable.codec.redaction",
+    **dict.fromkeys(("ToolResult", "Toolset"), "jupyter_durable.capture.toolset"),
     **dict.fromkeys(("run", "open_store"), "jupyter_durable.session"),
     **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,8 @@ def test_progress_is_the_steps_log(place: Place) -> None:
             await session.call_tool("slow", {"steps": 2})
             return text(await session.call_tool("slow", {"steps": 1}, progress_callback=tell))
 
+    if place.server is not None and tuple(map(int, version("mcp").split(".")[:3])) < (1, 12, 4):
+        pytest.skip("its server sends progress aside, and the answer may overtake it")
     bench = Bench()
     assert bench.new(agent) == "done"
     logs = [entry.meta for entry in bench.store.entries(bench.record.id) if entry.type == "log"]

@@ -25,6 +25,7 @@ from typing import Any
 
 from jupyter_durable.capture.instruments import Captures, Undo
 from jupyter_durable.capture.mcp_transports import TRANSPORTS, defer
+from jupyter_durable.codec.redaction import masked
 from jupyter_durable.model import Draft
 from jupyter_durable.runtime.context import OWNED, SCOPE, Scope, owned
 from jupyter_durable.runtime.step import Spec
@@ -144,7 +145,7 @@ def _postpone(session: Any, known: _Known, message: Callable[[], Awaitable[Any]]
     session.send_request = first
 
 
-def _reporter(scope: Scope | None, theirs: Callable[..., Awaitable[Any]] | None) -> Any:
+def reporter(scope: Scope | None, theirs: Callable[..., Awaitable[Any]] | None = None) -> Any:
     """A progress callback that logs with the step that is being attempted in `scope`."""
     attempt = scope.attempt if scope is not None else None
 
@@ -155,7 +156,7 @@ def _reporter(scope: Scope | None, theirs: Callable[..., Awaitable[Any]] | None)
                 meta["p"] = min(1.0, max(0.0, progress / total))
             elif not message:
                 meta["m"] = f"progress: {progress:g}"
-            scope.run.writer.put([Draft("log", attempt.scope, attempt.pos, meta)])
+            scope.run.writer.put([Draft("log", attempt.scope, attempt.pos, masked(meta))])
         if theirs is not None:
             await theirs(progress, total, message)
 
@@ -183,7 +184,7 @@ async def call_tool(
         )
 
     async def call(*rounds: Any, **given: Any) -> Any:
-        report = _reporter(SCOPE.get(), progress_callback)
+        report = reporter(SCOPE.get(), progress_callback)
         wanted = given if given or arguments is not None else arguments
         return await _make(
             session, lambda: original(session, name, wanted, read_timeout_seconds, report, **options)
@@ -218,7 +219,7 @@ async def send_request(
             executed = True
             more = {}
             if len(args) < 3 and method in ("tools/call", "resources/read", "prompts/get"):
-                more["progress_callback"] = _reporter(SCOPE.get(), kwargs.get("progress_callback"))
+                more["progress_callback"] = reporter(SCOPE.get(), kwargs.get("progress_callback"))
             return await _make(session, lambda: send(**more))
 
         name, positional, named = _identity(method, plain)
