@@ -11,7 +11,7 @@
     ├── AlreadyDecidedError              somebody else decided first
     ├── RunClosedError                   a durable call after its run ended
     ├── ApprovalRejected                 a person said no
-    └── BudgetExceeded                   a budget was reached and a person said stop
+    └── BudgetExceeded                   a budget of the run was reached, and nobody is there to raise it
     RunParked (BaseException)            the run waits with no process attached; leave the cell
     LeaseLost (BaseException)            this process may no longer write the run; leave the cell
 
@@ -143,7 +143,7 @@ class ApprovalRejected(DurableError):  # noqa: N818 - a public name fixed by the
 
 
 class BudgetExceeded(DurableError):  # noqa: N818 - a public name fixed by the contract
-    """A budget of the run was reached and a person chose to stop."""
+    """A budget of the run was reached, and nobody is there to raise it. Resuming it with more goes on there."""
 
 
 class _ControlFlow(_Hinted, BaseException):

@@ -171,11 +171,28 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run's model calls used: how many, tokens (`input` holds `cached`, `output` holds `reasoning`).
+
+    `unpriced` is the number of those whose price is not known.
+    """
+
+    calls: int = 0
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StepInfo:
     """A step as people see it: `store.steps()`, `show --json`, the timeline.
 
     `arguments`, `result` and `error` are display text (redacted, shortened). `replays` counts how
-    often it was answered from the journal.
+    often it was answered from the journal. `usage` is what a model call used: provider, model, tokens,
+    finish reason, tools asked for; `cost` its price in USD, None where not known (or nothing to pay), and
+    `saved` what its replays would have cost.
     """
 
     id: str
@@ -192,6 +209,9 @@ class StepInfo:
     replays: int = 0
     effect: Effect = "retryable"
     history: bool = False
+    usage: Mapping[str, Any] | None = None
+    cost: float | None = None
+    saved: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +227,11 @@ class StepCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run as people see it: `store.runs()`, `ls --json`."""
+    """A run as people see it: `store.runs()`, `ls --json`.
+
+    `cost` (USD) and `usage` are the run's own, not those of the run it was forked from; `saved` is what
+    answering from the journal saved.
+    """
 
     id: str
     name: str
@@ -219,6 +243,9 @@ class RunInfo:
     steps: StepCounts
     parent_id: str | None
     forked_at: int | None
+    usage: Usage = Usage()
+    cost: float = 0.0
+    saved: float = 0.0
 
 
 _last_ms = 0

@@ -32,11 +32,13 @@ class _Commands(click.Group):
         "run": "run",
         "ls": "look",
         "show": "look",
+        "cost": "cost",
         "verify": "look",
         "retry": "decide",
         "supply": "decide",
         "fail": "decide",
         "cancel": "decide",
+        "budget": "cost",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

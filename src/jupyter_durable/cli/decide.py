@@ -22,7 +22,7 @@ def retry(run: str, step: str, store: str | None, as_json: bool) -> None:
 
     Say so when it did not happen, or may happen twice.
     """
-    _decide(store, run, step, "will be made again", as_json, lambda s, r, at: s.retry(r, at, by=_person()))
+    _decide(store, run, step, "will be made again", as_json, lambda s, r, at: s.retry(r, at, by=person()))
 
 
 @click.command()
@@ -44,7 +44,7 @@ def supply(run: str, step: str, value: str, store: str | None, as_json: bool) ->
         step,
         "has its result",
         as_json,
-        lambda s, r, at: s.supply(r, at, parse(value), by=_person()),
+        lambda s, r, at: s.supply(r, at, parse(value), by=person()),
     )
 
 
@@ -59,7 +59,7 @@ def fail(run: str, step: str, why: str, store: str | None, as_json: bool) -> Non
 
     The run goes on with an error that says WHY.
     """
-    _decide(store, run, step, "counts as failed", as_json, lambda s, r, at: s.fail(r, at, why, by=_person()))
+    _decide(store, run, step, "counts as failed", as_json, lambda s, r, at: s.fail(r, at, why, by=person()))
 
 
 @click.command()
@@ -68,10 +68,11 @@ def fail(run: str, step: str, why: str, store: str | None, as_json: bool) -> Non
 @json_option
 def cancel(run: str, store: str | None, as_json: bool) -> None:
     """End a run for good: nothing resumes it."""
-    _decide(store, run, None, "", as_json, lambda s, r, at: s.cancel(r, by=_person()))
+    _decide(store, run, None, "", as_json, lambda s, r, at: s.cancel(r, by=person()))
 
 
-def _person() -> str:
+def person() -> str:
+    """Who decides, at a terminal."""
     import getpass
 
     try:

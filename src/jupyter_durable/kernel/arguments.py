@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from jupyter_durable.journal.budget import parse_cost
+
 _DESCRIPTION = """\
 Run this cell durably: every tool and model call in it is journaled before the cell may go on.
 
@@ -34,7 +36,7 @@ Examples::
 
 @dataclass(frozen=True, slots=True)
 class CellArguments:
-    """What a `%%durable` line asks for. `park_after` is in seconds, None means never."""
+    """What a `%%durable` line asks for. `park_after` is in seconds, None means never; `budget` in USD."""
 
     name: str | None = None
     new: bool = False
@@ -45,6 +47,8 @@ class CellArguments:
     tools: tuple[str, ...] = ()
     store: str | None = None
     park_after: float | None = None
+    budget: float | None = None
+    max_steps: int | None = None
 
 
 class _Parser(MagicArgumentParser):  # type: ignore[misc]
@@ -70,6 +74,21 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _dollars(text: str) -> float:
+    return parse_cost(text)
+
+
+_dollars.__name__ = "number of dollars"
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_count.__name__ = "number above 0"
 _seconds.__name__ = "number of seconds"  # argparse names the type in its message
 
 
@@ -95,6 +114,13 @@ def _parser() -> _Parser:
     add(
         "--park-after", metavar="SECONDS", type=_seconds, help="leave the kernel free after waiting this long"
     )
+    add(
+        "--budget",
+        metavar="USD",
+        type=_dollars,
+        help='wait for you before model calls cost more than, say, "$2.00"',
+    )
+    add("--max-steps", metavar="N", type=_count, help="wait for you before the run makes more than N steps")
     return parser
 
 
@@ -136,6 +162,8 @@ def parse(line: str, shell: Any = None) -> CellArguments:
         tools=tuple(given.tool),
         store=given.store,
         park_after=given.park_after,
+        budget=given.budget,
+        max_steps=given.max_steps,
     )
 
 

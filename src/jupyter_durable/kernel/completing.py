@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from jupyter_durable.kernel.host import KernelHost
 
 MOST = 30  # runs among the offers
-OPTIONS = ("--new", "--resume", "--replay", "--plan", "--rerun-from", "--tool", "--store", "--park-after")
-_TAKE_RUN = {"show", "plan", "resume", "goto", "fork", "cancel", "retry", "supply", "fail"}
+OPTIONS = (
+    *("--new", "--resume", "--replay", "--plan", "--rerun-from", "--tool", "--store", "--park-after"),
+    *("--budget", "--max-steps"),
+)
+_TAKE_RUN = {"show", "plan", "cost", "resume", "goto", "fork", "cancel", "retry", "supply", "fail", "budget"}
 _TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec.canonical import Canonical
 from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.journal.budget import Budget
 from jupyter_durable.journal.index import Index
 from jupyter_durable.journal.policy import Decision, Fork, New, Refuse, Restore, Resume, choose
 from jupyter_durable.kernel import choosing
@@ -237,7 +238,11 @@ class Launch:
         after = self.given.park_after
         if after is None and not self.place.interactive:
             after = 0.0  # nobody is there to be waited for
-        return Options(park_after=after)
+        return Options(park_after=after, budget=self._budget())
+
+    def _budget(self) -> Budget | None:
+        cost, steps = self.given.budget, self.given.max_steps
+        return None if cost is None and steps is None else Budget(cost, steps)
 
     def _meta(self, snapshot: Snapshot) -> dict[str, Any]:
         return {

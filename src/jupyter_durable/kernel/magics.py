@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from IPython.core.error import UsageError
 
 from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.journal.budget import money, parse_cost
 from jupyter_durable.journal.policy import ago
 from jupyter_durable.kernel import display
 from jupyter_durable.kernel.choosing import lookup, of_notebook, short
@@ -25,6 +26,7 @@ from jupyter_durable.kernel.host import FORK, GOTO, RESUME, KernelHost
 from jupyter_durable.kernel.launching import stored_cell
 from jupyter_durable.model import FINAL, RunInfo, RunRecord, StepCounts, StepInfo
 from jupyter_durable.store.place import VARIABLE, resolve
+from jupyter_durable.timeline.costs import STEP_HEAD, describe, step_row, total
 
 if TYPE_CHECKING:
     from jupyter_durable.session import Store
@@ -207,6 +209,36 @@ def _plan(host: KernelHost, rest: str) -> None:
     host.say(f"{info.name} {short(info.id)}: {says}", "start")
 
 
+def _cost(host: KernelHost, rest: str) -> None:
+    words = _words(rest, "cost [RUN]", least=0, most=1)
+    store = host.store()
+    if words:
+        record = _run(host, words[0])
+        spent = store.spent(record.id)
+        rows = [step_row(step) for step in store.steps(record.id) if step.usage is not None]
+        before = f"{record.name} {short(record.id)}: {describe(spent.cost, spent.saved, spent.usage)}"
+        if spent.inherited:
+            before += f"; before its fork: {money(spent.inherited)}"
+        host.publish(display.table(STEP_HEAD, rows, before=before))
+        return
+    here = host.place().notebook
+    runs = [run for run in store.runs(notebook=here) if run.usage.calls or run.saved]
+    rows = [
+        (
+            short(run.id),
+            run.name,
+            money(run.cost),
+            money(run.saved) if run.saved else "",
+            str(run.usage.calls),
+        )
+        for run in runs
+    ]
+    before = (
+        f"this notebook: {describe(*total(runs))}" if runs else "no model calls in runs of this notebook yet"
+    )
+    host.publish(display.table(("RUN", "NAME", "COST", "SAVED", "CALLS"), rows, before=before))
+
+
 # -- deciding --------------------------------------------------------------------------------------
 
 
@@ -242,6 +274,27 @@ def _fail(host: KernelHost, rest: str) -> None:
     record, step = _doubtful(host, *words[:2])
     host.store().fail(record.id, step.id, words[2].strip("\"'"), by=_person())
     _decided(host, record, step, "counts as failed")
+
+
+def _budget(host: KernelHost, rest: str) -> None:
+    usage = "budget RUN USD, or: budget RUN --max-steps N"
+    words = _words(rest, usage, least=2, most=4)
+    record = _run(host, words[0])
+    steps = None
+    if "--max-steps" in words:
+        at = words.index("--max-steps")
+        if at + 1 == len(words) or not words[at + 1].isdigit():
+            _wrong("--max-steps needs a number", f"%durable {usage}")
+        steps = int(words[at + 1])
+        del words[at : at + 2]
+    if len(words) > 2:
+        _wrong("too many words", f"%durable {usage}")
+    try:
+        cost = parse_cost(words[1]) if len(words) == 2 else None
+    except ValueError:
+        _wrong(f"not an amount in USD: {words[1]}", f"%durable {usage}")
+    holds = host.store().raise_budget(record.id, cost=cost, steps=steps, by=_person())
+    host.say(f"{record.name} may spend {holds}: if it does not run, run its cell again")
 
 
 def _doubtful(host: KernelHost, run: str, step: str) -> tuple[RunRecord, StepInfo]:
@@ -358,10 +411,12 @@ VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "list": _list,
     "show": _show,
     "plan": _plan,
+    "cost": _cost,
     **{verb: _code_verb(verb) for verb in _CODE_VERBS},
     "cancel": _cancel,
     "retry": _retry,
     "supply": _supply,
     "fail": _fail,
+    "budget": _budget,
     "store": _store,
 }

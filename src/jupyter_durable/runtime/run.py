@@ -23,11 +23,13 @@ from jupyter_durable.codec import Codec
 from jupyter_durable.codec.canonical import Canonical
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked, StoreError
+from jupyter_durable.journal.budget import Budget
 from jupyter_durable.journal.divergence import explain
 from jupyter_durable.journal.engine import Call, Diverged, Engine, Execute
 from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.journal.keys import idempotency_key
 from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.journal.spend import Spending
 from jupyter_durable.journal.tally import Tally
 from jupyter_durable.model import Draft, Entry, Lease, Payload, RunRecord, RunStatus
 from jupyter_durable.runtime.context import SCOPE, Scope
@@ -37,6 +39,7 @@ from jupyter_durable.runtime.values import Cap, Values
 from jupyter_durable.runtime.writer import Writer
 
 if TYPE_CHECKING:
+    from jupyter_durable.runtime.budget import Guard
     from jupyter_durable.runtime.randoms import RandomWatch
     from jupyter_durable.runtime.step import Step
 
@@ -106,7 +109,8 @@ class Options:
     `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
     `park_after`: seconds to wait for a person before the run parks; None: for ever. `jitter`: gives
     seconds by which every live call is delayed (for tests). `capture`: which calls of other libraries are
-    steps. `pace`: recorded streams come as slowly as they came then.
+    steps. `pace`: recorded streams come as slowly as they came then. `budget`: what the run may spend; None:
+    what its journal says.
     """
 
     replay_only: bool = False
@@ -115,6 +119,7 @@ class Options:
     jitter: Callable[[], float] | None = None
     capture: frozenset[str] = frozenset({"tools", "models", "http", "mcp"})
     pace: bool = False
+    budget: Budget | None = None
 
 
 @dataclass(slots=True)
@@ -178,6 +183,8 @@ class LiveRun:
             self._append, stage=self._stage, settle=self._settle, on_error=self._write_failed
         )
         self._tally = Tally(index)
+        self.spending = Spending(index)
+        self.guard: Guard | None = None  # if there is a budget
         self.lease = lease
         self.closed = False
         self.lost: BaseException | None = None
@@ -262,11 +269,13 @@ class LiveRun:
     # -- writing ---------------------------------------------------------------------------------
 
     def _append(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
-        self.store.append(self._may_write(), self._tally.take(drafts), durable=durable, status=status)
+        drafts = self._tally.take(self.spending.take(drafts))
+        self.store.append(self._may_write(), drafts, durable=durable, status=status)
 
     def _stage(self, drafts: Sequence[Draft]) -> bool:
         if staged := self.store.stage(self._may_write(), drafts):
             self._tally.take(drafts)
+            self.spending.take(drafts)
         return staged
 
     def _settle(self) -> None:

@@ -105,6 +105,13 @@ class Step:
                 self.decision = decision
                 self.cancelled()
                 raise
+        if self.run.guard is not None and not self.run.options.replay_only:
+            try:
+                await self.run.guard.hold_async(self, decision)
+            except asyncio.CancelledError:
+                self.decision = decision
+                self.cancelled()
+                raise
         self.go_live(decision)
 
     def go_live(self, decision: Execute) -> None:
@@ -114,6 +121,9 @@ class Step:
             if run.options.until is not None:
                 raise ReplayEnd
             raise run.divergence(Diverged(None, self.call, decision.scope), (self.args, self.kwargs))
+        if run.guard is not None:
+            run.guard.hold(self, decision)  # after `live_turn`, it lets the call pass
+            run.guard.made(self, decision)
         abandoned = decision.abandoned
         if decision.step is None and not run.turns.open:
             with run.lock:

@@ -15,7 +15,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from jupyter_durable.codec.canonical import Canonical
-from jupyter_durable.errors import DurableError, RunParked, StepInDoubtError
+from jupyter_durable.errors import BudgetExceeded, DurableError, RunParked, StepInDoubtError
+from jupyter_durable.journal.budget import Budget, parse_cost
 from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.context import SCOPE, current_scope
@@ -36,6 +37,8 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
 
     `store`: a path or URL (default: this machine's). `resume`: "auto", "never", or a run's id.
     `park_after`: seconds to wait for a person (default: not at all) before `StepInDoubtError`.
+    `budget` (USD, as `2.0` or "$2.00") and `max_steps`: before the step that would pass one, `BudgetExceeded` is
+    raised once the block is left; calling it again with more resumes there.
 
     >>> @run("double", store="memory:")
     ... def double(x: int) -> int:
@@ -45,12 +48,21 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
     """
 
     def __init__(
-        self, name: str, *, store: str | None = None, resume: str = "auto", park_after: float | None = 0.0
+        self,
+        name: str,
+        *,
+        store: str | None = None,
+        resume: str = "auto",
+        park_after: float | None = 0.0,
+        budget: float | str | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self.name = name
         self._store = store
         self._resume = resume
-        self._options = Options(park_after=park_after)
+        cost = parse_cost(str(budget)) if budget is not None else None
+        limits = Budget(cost, max_steps) if cost is not None or max_steps is not None else None
+        self._options = Options(park_after=park_after, budget=limits)
         self._open: list[_Opened | None] = []
 
     # -- around a function -----------------------------------------------------------------------
@@ -236,6 +248,8 @@ class _Opened:
         self._activation.leave()
         self.session.close_run(self.run, error)
         if isinstance(error, RunParked):
+            if self.run.guard is not None and self.run.guard.stopped:
+                raise BudgetExceeded(str(error.args[0]), hint=error.hint) from None
             raise StepInDoubtError(str(error.args[0]), run_id=self.run.id, hint=error.hint) from None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.journal import spend
+from jupyter_durable.journal.budget import PREFIX, Budget, changed, limit
 from jupyter_durable.journal.index import ROOT, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.journal.tally import kept, tally
@@ -74,10 +77,11 @@ class Store:
     def _info(self, record: RunRecord) -> RunInfo:
         # The last entry says it, unless the run goes on or its process was killed.
         last = next(self.journal.entries(record.id, after=record.head_seq - 1, upto=record.head_seq), None)
-        counts = kept(last)
-        if counts is None:
-            counts = tally(self._session.index(record.id))
-        return view.run_info(record, counts, alive=self._session.alive(record))
+        counts, spent = kept(last), spend.kept(last)
+        if counts is None or spent is None:
+            index = self._session.index(record.id)
+            counts, spent = tally(index), spend.spend(index)
+        return view.run_info(record, counts, spent, alive=self._session.alive(record))
 
     def steps(self, run_id: str) -> list[StepInfo]:
         """The run's steps in journal order, those left behind by forks and retries marked `history`."""
@@ -87,7 +91,13 @@ class Store:
             self._session.renderer(record),
             alive=self._session.alive(record),
             waiting=record.status == "waiting",
+            price=_price,
         )
+
+    def spent(self, run_id: str) -> spend.Spend:
+        """What the run's model calls used and cost, and what its replays saved. Unlike `run`, it prices calls anew
+        that were recorded without a price."""
+        return spend.spend(self._session.index(self._record(run_id).id), _price)
 
     def plan(self, run_id: str) -> view.Plan:
         """What resuming the run will do."""
@@ -112,6 +122,29 @@ class Store:
     def fail(self, run_id: str, step_id: str, why: str, *, by: str = "") -> InboxItem:
         """A step in doubt failed, or is to count as failed. Raises `AlreadyDecidedError`."""
         return self._decide(run_id, step_id, "fail", by, message=why)
+
+    def raise_budget(
+        self, run_id: str, *, cost: float | None = None, steps: int | None = None, by: str = ""
+    ) -> Budget:
+        """Let the run spend up to `cost` USD, make up to `steps` steps (all in all); the budget that then holds.
+
+        Raises `DurableError` for a run that has none.
+        """
+        record = self._record(run_id)
+        before = limit(self._session.index(record.id))
+        posted = [item for item in self.journal.inbox(record.id) if item.key.startswith(PREFIX)]
+        for item in posted:
+            before = changed(before, item.value)
+        if before == Budget():
+            raise DurableError(
+                f"run {record.name!r} has no budget",
+                hint='%%durable --budget "$2.00" or --max-steps 100 set one',
+            )
+        value = {"action": "raise", "cost": cost, "steps": steps}
+        self.journal.post(
+            record.id, "decision", f"{PREFIX}{len(posted) + 1}", value, by=by or str(self._session.owner)
+        )
+        return changed(before, value)
 
     def _decide(
         self,
@@ -160,6 +193,15 @@ class Store:
             closed = Draft("closed", ROOT, 0, {"s": "cancelled", "by": who})
             self.journal.append(lease, [closed], durable=True, status="cancelled")
             self.journal.release(lease)
+
+
+def _price(said: Mapping[str, Any], at: float) -> float | None:
+    from jupyter_durable.capture.wire import prices  # here: it takes a while, and most are priced already
+
+    if said.get("provider") in (None, "local"):
+        return None
+    prices.load()
+    return prices.cost(said["provider"], said.get("api"), said.get("model"), dict(said["usage"]), at)
 
 
 def open_store(url: str | Path | None = None) -> Store:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
+from jupyter_durable.journal.spend import Price, Spend, cost, used
 from jupyter_durable.journal.tally import state_of
 from jupyter_durable.model import Payload, RunInfo, RunRecord, RunStatus, StepCounts, StepInfo, StepStatus
 
@@ -90,8 +91,13 @@ def scope_path(index: Index, number: int) -> str:
     return "/".join(["main", *reversed(names)])
 
 
-def steps(index: Index, render: Render, *, alive: bool, waiting: bool) -> list[StepInfo]:
-    """Every step of the run in journal order, those left behind by retries and forks included."""
+def steps(
+    index: Index, render: Render, *, alive: bool, waiting: bool, price: Price | None = None
+) -> list[StepInfo]:
+    """Every step of the run in journal order, those left behind by retries and forks included.
+
+    `price` prices calls that were recorded without one.
+    """
     abandoned = {id(step) for step in index.abandoned}
     return [
         StepInfo(
@@ -109,9 +115,22 @@ def steps(index: Index, render: Render, *, alive: bool, waiting: bool) -> list[S
             replays=index.replays(step),
             effect=step.effect,
             history=step.history or id(step) in abandoned,
+            **_spent(index, step, price),
         )
         for step in index.all_steps()
     ]
+
+
+def _spent(index: Index, step: RecordedStep, price: Price | None) -> dict[str, Any]:
+    said = used(step)
+    if said is None or step.outcome is None:
+        return {}
+    money = cost(said, step.outcome.at, price)
+    shown = {name: value for name, value in said.items() if name in _USAGE}
+    return {"usage": shown, "cost": money, "saved": (money or 0.0) * index.replays(step)}
+
+
+_USAGE = ("provider", "model", "input", "output", "cached", "reasoning", "finish", "tools", "error")
 
 
 def _result(step: RecordedStep, render: Render) -> str | None:
@@ -141,7 +160,7 @@ def run_status(record: RunRecord, *, alive: bool) -> RunStatus:
     return "interrupted" if record.status == "running" and not alive else record.status
 
 
-def run_info(record: RunRecord, tally: Mapping[str, int], *, alive: bool) -> RunInfo:
+def run_info(record: RunRecord, tally: Mapping[str, int], spent: Spend, *, alive: bool) -> RunInfo:
     """The run's row for people."""
     return RunInfo(
         id=record.id,
@@ -154,4 +173,7 @@ def run_info(record: RunRecord, tally: Mapping[str, int], *, alive: bool) -> Run
         steps=counts(tally, alive=alive, waiting=record.status == "waiting"),
         parent_id=record.parent_id or record.forked_from,
         forked_at=record.base_seq if record.forked_from else None,
+        usage=spent.usage,
+        cost=spent.cost,
+        saved=spent.saved,
     )
