@@ -14,7 +14,7 @@ import importlib
 import importlib.metadata
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -27,8 +27,18 @@ Undo = Callable[[], None]
 Captures = Literal["tools", "models", "http", "mcp"]
 GROUP = "jupyter_durable.instruments"
 
-_OURS: tuple[str, ...] = ("mcp", "httpx", "urllib3", "websockets", "langchain", "pydantic_ai", "openai_agents", "smolagents")
-"""Modules of this package, each with an `INSTRUMENT`, in the order in which they are patched."""
+_OURS: Mapping[str, tuple[str, ...]] = {
+    "mcp": ("mcp",),
+    "httpx": ("httpx", "httpx2"),
+    "urllib3": ("urllib3",),
+    "aiohttp": ("aiohttp",),
+    "websockets": ("websockets",),
+    "langchain": ("langchain_core", "langgraph"),
+    "pydantic_ai": ("pydantic_ai",),
+    "openai_agents": ("agents",),
+    "smolagents": ("smolagents",),
+}
+"""Modules of this package that have an `INSTRUMENT`, and the packages these patch: imported when one of them is."""
 
 
 class Instrument(Protocol):
@@ -53,21 +63,25 @@ class Instrument(Protocol):
         ...
 
 
-def load(names: Iterable[str] = _OURS) -> list[Instrument]:
-    """Our instruments, and those of other distributions."""
-    found: list[Instrument] = [
-        importlib.import_module(f"jupyter_durable.capture.{name}").INSTRUMENT for name in names
-    ]
-    found += [point.load() for point in importlib.metadata.entry_points(group=GROUP)]
-    return found
+def of_others() -> list[Instrument]:
+    """The instruments that other distributions bring."""
+    return [point.load() for point in importlib.metadata.entry_points(group=GROUP)]
 
 
 class Instruments:
-    """The instruments of this process. Safe to use from several threads."""
+    """The instruments of this process. Safe to use from several threads.
 
-    def __init__(self, find: Callable[[], list[Instrument]] = load) -> None:
-        self._find = find
-        self._known: list[Instrument] | None = None
+    ours: as `_OURS`. others: gives the instruments of other distributions, when the first run goes live.
+    """
+
+    def __init__(
+        self,
+        ours: Mapping[str, tuple[str, ...]] = _OURS,
+        others: Callable[[], list[Instrument]] = of_others,
+    ) -> None:
+        self._ours = ours
+        self._others = others
+        self._known: dict[str, Instrument] | None = None
         self._users: list[LiveRun] = []
         self._undo: dict[tuple[int, str], Undo] = {}
         self._hooked: set[str] = set()
@@ -78,15 +92,16 @@ class Instruments:
         """A run goes live."""
         with self._lock:
             if self._known is None:
-                self._known = self._find()
+                self._known = {f"{GROUP}:{n}": other for n, other in enumerate(self._others())}
             self._users.append(run)
-            for instrument in self._known:
-                for name in instrument.modules:
-                    if name in sys.modules:
-                        self._patch(instrument, sys.modules[name])
-                    elif name not in self._hooked:
-                        self._hooked.add(name)
-                        wrapt.register_post_import_hook(self._imported, name)
+            for name, packages in self._ours.items():
+                for package in packages:
+                    if package in sys.modules:
+                        self._load(name)
+                    else:
+                        self._hook(package)
+            for instrument in self._known.values():
+                self._attach(instrument)
             for text in self._unsupported.values():
                 run.notice(text)
 
@@ -100,12 +115,34 @@ class Instruments:
                     undo()
                 self._undo.clear()
 
+    def _load(self, name: str) -> None:
+        assert self._known is not None
+        if name not in self._known:
+            self._known[name] = importlib.import_module(f"jupyter_durable.capture.{name}").INSTRUMENT
+
+    def _hook(self, module: str) -> None:
+        if module not in self._hooked:
+            self._hooked.add(module)
+            wrapt.register_post_import_hook(self._imported, module)
+
     def _imported(self, module: ModuleType) -> None:
         with self._lock:
-            if self._users:
-                for instrument in self._known or ():
-                    if module.__name__ in instrument.modules:
-                        self._patch(instrument, module)
+            if not self._users or self._known is None:
+                return
+            for name, packages in self._ours.items():
+                if module.__name__ in packages:
+                    self._load(name)
+                    self._attach(self._known[name])
+            for instrument in self._known.values():
+                if module.__name__ in instrument.modules:
+                    self._patch(instrument, module)
+
+    def _attach(self, instrument: Instrument) -> None:
+        for name in instrument.modules:
+            if name in sys.modules:
+                self._patch(instrument, sys.modules[name])
+            else:
+                self._hook(name)
 
     def _patch(self, instrument: Instrument, module: ModuleType) -> None:
         place = (id(instrument), module.__name__)
