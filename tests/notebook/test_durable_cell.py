@@ -598,6 +598,7 @@ def test_cancelled_from_outside(make_kernel: MakeKernel, tmp_path: Path) -> None
     reply = kernel.wait(running, 20)
     assert not reply.ok
     assert "long was cancelled by me" in said(reply)
+    assert not reply.tracebacks
     again = kernel.submit(cell)
     until(kernel, again, lambda: calls(tmp_path).count("fetch x") == 2)
     kernel.interrupt()

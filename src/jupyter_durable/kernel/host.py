@@ -8,6 +8,7 @@ Imported at the first durable cell, not by `%load_ext`.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import shlex
@@ -271,6 +272,9 @@ class KernelHost:
         """See `bracket.Host`."""
         if isinstance(error, PlanOnly) or _control_flow(error) is not None:
             return []
+        run = opened.run if (opened := self._cells.get(id(cell))) is not None else None
+        if run is not None and isinstance(error, asyncio.CancelledError) and (run.lost or run.cancelled_by):
+            return []  # not the user's: the run was taken over, or cancelled, while the cell awaited something
         if isinstance(error, DurableError):
             return display.error_lines(error, self.shell.user_ns)
         display.hide_frames(error)

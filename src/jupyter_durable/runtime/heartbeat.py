@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from collections.abc import Callable
 
-from jupyter_durable.errors import LeaseLost, StoreError
+from jupyter_durable.errors import DurableError, LeaseLost, StoreError
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Lease
 
-TTL = 30.0
-"""Seconds for which a lease is taken and renewed."""
+VARIABLE = "JUPYTER_DURABLE_LEASE"
+_TTL = 30.0
+_SHORTEST = 0.3  # below that, a busy machine loses leases that nobody took
 _WATCH = 0.2
 _SETTLE = 0.1  # seconds after which other processes see that a call is under way
 
 
+def ttl() -> float:
+    """Seconds for which a lease is taken and renewed: `JUPYTER_DURABLE_LEASE`, else 30.
+
+    A process that does not answer for so long may be taken over. Raises `DurableError` for what is no
+    such number.
+
+    >>> ttl()
+    30.0
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    try:
+        seconds = float(text) if text else _TTL
+    except ValueError:
+        seconds = math.nan
+    if not _SHORTEST <= seconds < math.inf:
+        raise DurableError(f"{VARIABLE}={text} is no lease", hint=f"give seconds, {_SHORTEST:g} or more")
+    return seconds
+
+
 class Heartbeat:
-    """Renews `lease` three times a `TTL`. `on_lost(error)`: another process has it; `on_cancel(by)`: a cancel came;
+    """Renews `lease` three times in its `ttl()`. `on_lost(error)`: another process has it; `on_cancel(by)`: a cancel came;
     `settle()` is called ten times a second, to store what has only been staged.
 
     A thread, because background tasks stop when the user's code blocks the loop.
@@ -35,6 +57,7 @@ class Heartbeat:
         self._on_lost = on_lost
         self._on_cancel = on_cancel
         self._settle = settle
+        self._ttl = ttl()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="jupyter-durable-heartbeat", daemon=True)
 
@@ -50,7 +73,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         ticks = round(_WATCH / _SETTLE)
-        beats = round(TTL / 3 / _SETTLE)
+        beats = max(1, round(self._ttl / 3 / _SETTLE))
         tick = 0
         seen = -1
         read = 0
@@ -65,7 +88,7 @@ class Heartbeat:
                         if item.kind == "cancel":
                             self._on_cancel(item.by)
                 if tick % beats == 0:
-                    self._lease = self._store.renew(self._lease, TTL)
+                    self._lease = self._store.renew(self._lease, self._ttl)
             except LeaseLost as error:
                 self._on_lost(error)
                 return

@@ -26,7 +26,7 @@ from jupyter_durable.model import (
     RunRecord,
     new_id,
 )
-from jupyter_durable.runtime.heartbeat import TTL
+from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.run import LiveRun, Options, OutputPort
 from jupyter_durable.store.leases import is_gone, is_same, this_owner
@@ -158,7 +158,7 @@ class Session:
         if record.forked_from is not None and (again := self._reopening(index)) is not None:
             drafts.insert(1, again)
         # In one transaction: a run that exists has its snapshot, whenever this process is killed.
-        lease = self.store.create_run(record, self.owner, TTL, drafts)
+        lease = self.store.create_run(record, self.owner, ttl(), drafts)
         before = len(index.abandoned)
         index.extend(self.store.entries(record.id, after=record.base_seq))
         kill_point("after-open")
@@ -182,7 +182,7 @@ class Session:
                 f"run {record.name!r} is {record.status}",
                 hint=f"%durable fork {record.id[:13]} bases a new run on it",
             )
-        lease = self.store.acquire(record.id, self.owner, TTL)
+        lease = self.store.acquire(record.id, self.owner, ttl())
         index = self.index(record.id)
         again = self._reopening(index)
         drafts = [Draft("resumed", ROOT, 0, {"owner": str(self.owner)})]

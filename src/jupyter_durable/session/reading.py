@@ -15,7 +15,7 @@ from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.journal.tally import kept, tally
 from jupyter_durable.model import FINAL, Draft, InboxItem, Payload, Problem, RunInfo, RunRecord, StepInfo
 from jupyter_durable.runtime.doubt import decision_key
-from jupyter_durable.runtime.heartbeat import TTL
+from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.session.opening import Session
 from jupyter_durable.store import connect
 from jupyter_durable.timeline import view
@@ -189,7 +189,7 @@ class Store:
         who = by or str(self._session.owner)
         self.journal.post(record.id, "cancel", f"cancel:{record.generation}", {}, by=who)
         if not self._session.alive(record):
-            lease = self.journal.acquire(record.id, self._session.owner, TTL)
+            lease = self.journal.acquire(record.id, self._session.owner, ttl())
             closed = Draft("closed", ROOT, 0, {"s": "cancelled", "by": who})
             self.journal.append(lease, [closed], durable=True, status="cancelled")
             self.journal.release(lease)

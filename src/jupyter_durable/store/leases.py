@@ -104,6 +104,8 @@ def lost(row: RunRow, head: HeadRow, generation: int) -> LeaseLost:
     if head.owner is not None and head.generation != generation:
         holder, since = to_owner(head.owner)
         what = f"{holder} took it over at {_when(since)}"
+    elif head.generation != generation:
+        what = "another process took it over, and has given it back since"
     else:
         what = "it was given back"
     return LeaseLost(
