@@ -1,92 +1,44 @@
-"""What a credential looks like on the wire: the rules, once.
+"""Credentials on the wire: where requests carry them, and which requests are about nothing else.
 
-    is_secret_name, is_secret ── a field, parameter or header that carries a credential
-    scrub ─────────────────────── JSON-like data with a visible mark where a credential was
-    split_url ─────────────────── a URL to show, and one to recognise the call by
-    is_exchange ───────────────── a request whose answer is a credential (token endpoints, STS, metadata hosts)
+    is_secret ─── a field, parameter or header that carries a credential
+    scrub ─────── JSON-like data with a visible mark where a credential was
+    split_url ─── a URL to show, and one to recognise the call by
+    is_exchange ─ a request whose answer is a credential (token endpoints, STS, metadata hosts)
 
-Two kinds of names. Some say it all (`api_key`, `client_secret`): whatever they hold is hidden. Others are
-ordinary words, too (`token`, `key`, `code`): `?key=users/7` or `{"token": "ETH"}` tells two calls apart and must
-stay part of them, so there the value must look like a credential as well. Names that merely contain such a
-word (`max_tokens`, `nextPageToken`, `prompt_cache_key`) are neither.
+What names and shapes say so wherever they stand is `codec.shapes`' to know. In URLs some ordinary words do, too
+(`key`, `sig`): `?key=users/7` tells two calls apart and must stay part of them, so there the value must look like a
+credential as well. The mark (`HIDDEN`) is the same for all: a new key is not a new call.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote_plus, urlsplit
 
+from jupyter_durable.codec import shapes
+from jupyter_durable.codec.redaction import HIDDEN as HIDDEN
+from jupyter_durable.codec.redaction import concerns, mask
+from jupyter_durable.codec.shapes import is_plain_word, looks_random
+from jupyter_durable.codec.shapes import is_secret_name as is_secret_name
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-HIDDEN = "•••"
-"""What stands where a credential was. The same for all, so that a new key is not a new call."""
-
-SECRET_FIELDS: frozenset[str] = _words(
-    """
-    apikey accesskey accesskeyid awsaccesskeyid secretkey secretaccesskey privatekey signingkey subscriptionkey
-    accesstoken refreshtoken idtoken authtoken authorizationtoken bearertoken sessiontoken securitytoken
-    csrftoken xsrftoken apitoken bottoken accountkey sharedkey connectionstring clientassertion codeverifier devicecode
-    secret password passwd passphrase authorization cookie setcookie credential credentials jwt
-    """
-)
-"""Names, without case and punctuation, that end like this carry a credential: `X-Api-Key`, `openai_api_key`."""
-
-PLAIN_WORDS: frozenset[str] = _words("token key auth pwd pass code sig signature sessionid bearer")
-"""Names that carry a credential if the value looks like one. `sig` and `signature` do so in URLs alone."""
-
-_URL_ONLY = _words("key code sig signature")
+# In URLs these are words that carry a credential if the value looks like one; in JSON they do not.
+_URL_WORDS = frozenset(("key", "code", "sig", "signature"))
 _NOT_LETTERS = re.compile(r"[^a-z0-9]")
-_LONGEST = max(map(len, SECRET_FIELDS))
 
 # What signs a URL changes with every signature: none of it tells two calls apart.
 _SIGNED_PREFIXES = ("x-amz-", "x-goog-", "x-ms-sas")
 _SIGNATURES = frozenset(("sig", "signature", "x-amz-signature", "x-goog-signature"))
-_SIGNED_WITH = _words(
-    "awsaccesskeyid expires expiry policy key-pair-id googleaccessid "
-    "se st sp sv sr spr srt ss ske skt sks skv skoid sktid"
-)
+_SIGNED_NAMES = """
+    awsaccesskeyid expires expiry policy key-pair-id googleaccessid
+    se st sp sv sr spr srt ss ske skt sks skv skoid sktid
+"""
+_SIGNED_WITH = frozenset(_SIGNED_NAMES.split())
 
 # Services that put the credential into the path.
 _IN_PATH = re.compile(
     r"(?P<keep>/bot(?=\d{6,}:)|/services/T\w+/B\w+/|/webhooks/\d+/|/api/webhooks/\d+/)(?P<secret>[^/]+)"
 )
-_SHAPE = re.compile(
-    r"sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abpr]-[A-Za-z0-9-]{10,}|"
-    r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{30,}|hf_[A-Za-z0-9]{20,}|glpat-[\w-]{20,}|"
-    r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[\w-]+"
-)
-
-
-@functools.lru_cache(4096)
-def is_secret_name(name: str) -> bool:
-    """Whether whatever a field, parameter or header of that name holds is a credential.
-
-    >>> is_secret_name("X-Api-Key"), is_secret_name("clientSecret"), is_secret_name("max_tokens")
-    (True, True, False)
-    """
-    letters = _NOT_LETTERS.sub("", name.lower())
-    return any(letters[-length:] in SECRET_FIELDS for length in range(3, _LONGEST + 1))
-
-
-@functools.lru_cache(4096)
-def _is_plain_word(name: str) -> bool:
-    return _NOT_LETTERS.sub("", name.lower()) in PLAIN_WORDS
-
-
-def looks_random(value: str) -> bool:
-    """Whether a value could be a credential by itself: no space or slash, and long, or with digits in it.
-
-    >>> looks_random("ya29.a0AfH6"), looks_random("users/7"), looks_random("ETH")
-    (True, False, False)
-    """
-    if len(value) < 8 or any(c.isspace() or c == "/" for c in value[:512]):
-        return _SHAPE.search(value) is not None
-    return len(value) >= 12 or any(c.isdigit() for c in value)
 
 
 def is_secret(name: str, value: Any, *, in_url: bool = False) -> bool:
@@ -95,11 +47,13 @@ def is_secret(name: str, value: Any, *, in_url: bool = False) -> bool:
     >>> is_secret("token", "BTC"), is_secret("token", "tok-4711-0815")
     (False, True)
     """
-    if is_secret_name(name):
+    if shapes.is_secret(name, value):
         return True
-    if not isinstance(value, str) or not _is_plain_word(name):
+    if not isinstance(value, str):
         return False
-    return (in_url or _NOT_LETTERS.sub("", name.lower()) not in _URL_ONLY) and looks_random(value)
+    if in_url and _NOT_LETTERS.sub("", name.lower()) in _URL_WORDS:
+        return looks_random(value) or concerns(value)
+    return is_plain_word(name) and concerns(value)
 
 
 def scrub(value: Any) -> Any:
@@ -125,7 +79,7 @@ def scrub(value: Any) -> Any:
 def _scrub_dict(value: dict[Any, Any]) -> dict[Any, Any]:
     changed: dict[Any, Any] | None = None
     for name, item in value.items():
-        if type(name) is str and (is_secret_name(name) or (_is_plain_word(name) and is_secret(name, item))):
+        if type(name) is str and (is_secret_name(name) or (is_plain_word(name) and is_secret(name, item))):
             scrubbed = _hide(item)
         elif type(item) in (dict, list, str):
             scrubbed = scrub(item)
@@ -178,7 +132,7 @@ def split_url(url: str) -> Url:
         parts = SplitResult("", "", url.partition("?")[0].rpartition("@")[2], "", "")
     userinfo, at, place = parts.netloc.rpartition("@")
     path = _IN_PATH.sub(rf"\g<keep>{HIDDEN}", parts.path)
-    path = _SHAPE.sub(HIDDEN, path)
+    path = mask(path)
     shown, identity = _split_query(parts.query)
     scheme = f"{parts.scheme}://" if parts.scheme else ""
     place = place.lower()
@@ -205,18 +159,20 @@ def _split_query(query: str) -> tuple[str, str]:
         ):
             shown.append(f"{raw}={HIDDEN}")
             continue
-        hidden = _SHAPE.sub(HIDDEN, pair)
-        shown.append(hidden)
-        identity.append(hidden)
+        hidden = mask(value)
+        pair = pair if hidden == value else f"{raw}={hidden}"
+        shown.append(pair)
+        identity.append(pair)
     return "&".join(shown), "&".join(identity)
 
 
 # -- requests whose answer is a credential ----------------------------------------------------------
 
-_METADATA = _words(
-    "169.254.169.254 169.254.170.2 169.254.170.23 100.100.100.200 metadata.google.internal metadata "
-    "fd00:ec2::254 fd00:ec2::23"
-)
+_METADATA_HOSTS = """
+    169.254.169.254 169.254.170.2 169.254.170.23 100.100.100.200 metadata.google.internal metadata
+    fd00:ec2::254 fd00:ec2::23
+"""
+_METADATA = frozenset(_METADATA_HOSTS.split())
 _ISSUERS = re.compile(
     r"^(sts(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?|sts-fips\.[a-z0-9-]+\.amazonaws\.com|sts\.googleapis\.com|"
     r"(oidc|portal\.sso|signin|cognito-identity|cognito-idp)\.[a-z0-9-]+\.(amazonaws\.com|aws\.amazon\.com)|"
@@ -255,5 +211,5 @@ def is_exchange(method: str, parts: SplitResult, body: Any) -> bool:
         )
     last = parts.path.rstrip("/").rpartition("/")[2].lower()
     return last in ("token", "refresh") or any(
-        type(name) is str and (is_secret_name(name) or _is_plain_word(name)) for name in fields
+        type(name) is str and (is_secret_name(name) or is_plain_word(name)) for name in fields
     )
