@@ -68,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: Server
 
     def log_message(self, *args: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,11 @@ import httpx2
 import pytest
 from http_server import GAP, Server, serving
 from runs import Bench
+
+import jupyter_durable as durable
+from jupyter_durable.session import Session
+from jupyter_durable.store import connect
+from jupyter_durable.testing.proving import execute
 
 
 @pytest.fixture
@@ -137,3 +144,237 @@ def test_nothing_is_patched_outside_runs(bench: Bench, server: Server, lib: Any)
         lib.Client.__dict__["_transport_for_url"],
         lib.AsyncClient.__dict__["_transport_for_url"],
     ) == before
+
+
+# -- around the transport --------------------------------------------------------------------------------
+
+
+def test_hooks_auth_and_mounts_go_on_as_usual(bench: Bench, server: Server, lib: Any) -> None:
+    """They are above or below us; a client made before the run is covered."""
+    seen: list[str] = []
+
+    class Tagged(lib.HTTPTransport):  # type: ignore[misc]
+        def handle_request(self, request: Any) -> Any:
+            seen.append("transport")
+            return super().handle_request(request)
+
+    client = lib.Client(
+        auth=("user", "planted-password"),
+        event_hooks={
+            "request": [lambda request: seen.append("request")],
+            "response": [lambda response: seen.append(f"response {response.status_code}")],
+        },
+        mounts={"http://": Tagged()},
+    )
+
+    def agent() -> Any:
+        return client.get(server.url + "/json").json()
+
+    value = bench.new(agent)
+    assert seen == ["request", "transport", "response 200"]
+    assert server.seen[0]["Authorization"].startswith("Basic ")
+    seen.clear()
+    assert bench.execute_replay(agent) == value
+    assert seen == ["request", "response 200"]
+    client.close()
+
+
+def test_a_token_endpoint_is_asked_every_time(bench: Bench, server: Server, lib: Any) -> None:
+    """A credential exchange is no step: its answer is good for a while only, and nobody else's business."""
+
+    class Auth(lib.Auth):  # type: ignore[misc]
+        requires_response_body = True
+
+        def auth_flow(self, request: Any) -> Any:
+            answer = yield lib.Request(
+                "POST", server.url + "/json/oauth/token", data={"grant_type": "client_credentials"}
+            )
+            request.headers["authorization"] = f"Bearer {answer.json()['hit']}"
+            yield request
+
+    def agent() -> Any:
+        with lib.Client(auth=Auth()) as client:
+            return client.get(server.url + "/json").json()
+
+    value = bench.new(agent)
+    assert bench.execute_replay(agent) == value
+    assert server.hits["POST /json/oauth/token"] == 2
+    assert server.hits["GET /json"] == 1
+    assert [step.name.split()[0] for step in bench.steps()] == ["GET"]
+
+
+def test_multipart_bodies_are_equal_whatever_their_boundary(bench: Bench, server: Server, lib: Any) -> None:
+    """It is random; the digest does not cover it."""
+
+    def agent() -> Any:
+        with lib.Client() as client:
+            answer = client.post(
+                server.url + "/json", files={"file": ("a.txt", b"content")}, data={"purpose": "x"}
+            )
+            return answer.json()
+
+    same(bench, server, agent)
+    assert b"content" in server.bodies[0]
+
+
+def test_a_streamed_request_body_is_sent_and_left_out(bench: Bench, server: Server, lib: Any) -> None:
+    """A generator can be read once: that is the server's."""
+
+    def agent() -> Any:
+        def parts() -> Iterator[bytes]:
+            yield b"one "
+            yield b"two"
+
+        with lib.Client() as client:
+            return client.post(server.url + "/json", content=parts()).json()
+
+    same(bench, server, agent)
+    assert server.bodies[0] == b"one two"
+    assert "streamed body" in bench.steps()[0].arguments
+
+
+def test_cookies_are_sealed(server: Server, lib: Any, tmp_path: Path) -> None:
+    """What replay must give back, nobody else can read."""
+    store = connect(str(tmp_path / "journal.db"))
+    session = Session(store)
+
+    def agent() -> Any:
+        with lib.Client() as client:
+            client.get(server.url + "/cookie", headers={"authorization": "Bearer planted-bearer"})
+            return dict(client.cookies)
+
+    value = execute(session, session.new("run"), agent)
+    assert value == ("returned", {"session": "planted-secret-cookie"})
+    assert execute(session, session.replay(store.runs()[0]), agent) == value
+    store.close()
+    for file in tmp_path.iterdir():
+        assert b"planted" not in file.read_bytes()
+
+
+# -- whether it is a step --------------------------------------------------------------------------------
+
+
+def test_inside_a_tool_it_is_covered_by_the_tool(bench: Bench, server: Server, lib: Any) -> None:
+    """One step, and no notice about a connection."""
+
+    @durable.tool
+    def fetch() -> Any:
+        return lib.get(server.url + "/json").json()
+
+    same(bench, server, fetch)
+    assert [step.kind for step in bench.steps()] == ["tool"]
+    assert bench.notices == []
+
+
+def test_a_model_call_inside_a_tool_is_its_child(bench: Bench, server: Server, lib: Any) -> None:
+    """Cut off after it, the tool goes on with it."""
+    ask = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+    @durable.tool
+    def think() -> Any:
+        return [
+            lib.post(f"{server.url}/json/v1/chat/completions?n={n}", json=ask).json()["hit"] for n in range(2)
+        ]
+
+    bench.crash("after-start", 3, think)
+    assert bench.resume(think) == [1, 1]
+    assert server.total == 2
+    assert [step.kind for step in bench.steps()] == ["tool", "model", "model"]
+
+
+def test_a_transport_below_a_transport_passes(bench: Bench, server: Server, lib: Any) -> None:
+    """The outermost wins."""
+
+    class Below(lib.BaseTransport):  # type: ignore[misc]
+        def handle_request(self, request: Any) -> Any:
+            answer = lib.get(str(request.url))
+            return lib.Response(answer.status_code, content=answer.content)
+
+    def agent() -> Any:
+        with lib.Client(transport=Below()) as client:
+            return client.get(server.url + "/json").json()
+
+    same(bench, server, agent)
+    assert len(bench.steps()) == 1
+
+
+@pytest.mark.parametrize("capture", [(), ("models",), ("http",)])
+def test_what_is_not_captured_is_made_as_ever(
+    bench: Bench, server: Server, lib: Any, capture: tuple[str, ...]
+) -> None:
+    """`--capture` says which."""
+    ask = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+    def agent() -> Any:
+        lib.get(server.url + "/json")
+        lib.post(server.url + "/json/v1/chat/completions", json=ask)
+
+    bench.new(agent, capture=frozenset(capture))
+    assert [step.kind for step in bench.steps()] == {"models": ["model"], "http": ["http"]}.get(
+        "".join(capture), []
+    )
+
+
+def test_a_thread_that_outlives_the_run(bench: Bench, server: Server, lib: Any) -> None:
+    """Its requests pass, with one notice."""
+    go, done = threading.Event(), threading.Event()
+    found: list[Any] = []
+
+    def late(client: Any) -> None:
+        go.wait(10)
+        found.append([client.get(server.url + "/json").status_code for _ in range(2)])
+        done.set()
+
+    with lib.Client() as client:
+
+        def agent() -> None:
+            threading.Thread(target=late, args=(client,), daemon=True).start()
+
+        bench.new(agent)
+        with_other_run = Bench()
+
+        def other() -> None:
+            go.set()
+            done.wait(10)
+
+        with_other_run.new(other)
+    assert found == [[200, 200]]
+    assert sum("outlived" in notice for notice in bench.notices) == 1
+    assert bench.steps() == []
+
+
+def test_a_websocket_is_said_not_to_be_journaled(bench: Bench, server: Server, lib: Any) -> None:
+    """By an upgrade through httpx, and through `websockets`."""
+    websockets_client = pytest.importorskip("websockets.sync.client")
+
+    def upgrade() -> Any:
+        return lib.get(
+            server.url + "/json", headers={"connection": "upgrade", "upgrade": "websocket"}
+        ).status_code
+
+    def connect_() -> Any:
+        try:
+            websockets_client.connect(server.url.replace("http", "ws") + "/json")
+        except Exception as error:
+            return type(error).__name__
+
+    for agent in (upgrade, connect_):
+        bench.notices.clear()
+        assert bench.new(agent)
+        assert sum("websocket connection to 127.0.0.1 is not journaled" in n for n in bench.notices) == 1
+        assert bench.steps() == []
+
+
+def test_the_recorded_pace(bench: Bench, server: Server, lib: Any) -> None:
+    """`pace`: as slowly as it came."""
+
+    def agent() -> Any:
+        with lib.Client() as client, client.stream("GET", f"{server.url}/stream?n=4") as answer:
+            return list(answer.iter_raw())
+
+    bench.new(agent)
+    run = bench.session.replay(bench.record)
+    run.options.pace = True
+    began = time.monotonic()
+    execute(bench.session, run, agent)
+    assert time.monotonic() - began > 3 * GAP

@@ -21,7 +21,7 @@ from typing import Any
 
 from jupyter_durable.capture import wire
 from jupyter_durable.runtime.context import SCOPE
-from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, retries, wanted
+from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, retries, wanted, websocket
 from jupyter_durable.runtime.exchanges import Answer, AsyncAnswer, exchange, exchange_async
 from jupyter_durable.runtime.origins import mark
 
@@ -161,7 +161,10 @@ class Library:
         self.sync, self.async_ = Journal, AsyncJournal
 
     def ask(self, request: Any) -> Ask | None:
-        """The request as a step; None for a credential exchange."""
+        """The request as a step; None for a credential exchange, and one that becomes a websocket."""
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            websocket(request.url.host)
+            return None
         headers = request.headers.multi_items()
         described = wire.describe(request.method, str(request.url), headers, _body(request.stream, request))
         if described is None:

@@ -190,6 +190,16 @@ def capturing() -> Scope | None:
     return current_scope()
 
 
+def websocket(host: str) -> None:
+    """Say that the connection about to be made is no step. Covered by the step around it, if there is one."""
+    scope = SCOPE.get()
+    if scope is not None and scope.attempt is None and not scope.run.closed and not _passing.get():
+        scope.run.notice(
+            f"a websocket connection to {host} is not journaled: what passes over it passes again when the run is "
+            f"resumed, unless a @durable.tool holds the connection"
+        )
+
+
 def wanted(scope: Scope, described: Described) -> bool:
     """Whether that exchange becomes a step: captured in this run, and not covered by the outcome of the step around it."""
     if described.kind == "model":
