@@ -340,6 +340,8 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert say("cost", "agent").count("openai.chat gpt-4o") == 2
     assert json.loads(say("cost", "--json"))["cost"] == pytest.approx(2 * CALL)
     assert json.loads(say("cost", "agent", "--json"))["steps"][0]["cost"] == pytest.approx(CALL)
+    assert "1,000 tokens in, 100 tokens out, $0.0035" in say("show", "agent", "1.0")
+    assert "$0.0070 saved" in say("show", "agent")
     shown = json.loads(say("show", "agent", "--json"))
     assert (shown["cost"], shown["usage"]["calls"]) == (pytest.approx(2 * CALL), 2)
     assert json.loads(say("ls", "--json"))[0]["saved"] == 0.0

@@ -16,6 +16,7 @@ from jupyter_durable.cli.text import ago, from_here, prefixes, short, span, tabl
 from jupyter_durable.clock import SystemClock
 from jupyter_durable.errors import RunNotFoundError
 from jupyter_durable.model import FINAL, RunInfo, RunStatus, StepCounts, StepInfo
+from jupyter_durable.timeline.costs import describe, used
 
 
 @click.command()
@@ -133,6 +134,7 @@ def _run(run: RunInfo, steps: Sequence[StepInfo], plan: str | None) -> str:
         "notebook": run.notebook and from_here(run.notebook),
         "parent": _parent(run),
         "steps": ", ".join(counts) or "none",
+        "cost": describe(run.cost, run.saved, run.usage) if run.usage.calls or run.saved else None,
         "resuming": plan,
     }
     lines = [run.name, *(f"  {key:<9} {value}" for key, value in facts.items() if value)]
@@ -167,6 +169,7 @@ def _step(step: StepInfo) -> str:
         "attempts": step.attempts,
         "replays": step.replays,
         "took": _took(step),
+        "used": used(step),
         "arguments": step.arguments,
         "result": step.result,
         "error": step.error,

@@ -26,7 +26,7 @@ from jupyter_durable.kernel.host import FORK, GOTO, RESUME, KernelHost
 from jupyter_durable.kernel.launching import stored_cell
 from jupyter_durable.model import FINAL, RunInfo, RunRecord, StepCounts, StepInfo
 from jupyter_durable.store.place import VARIABLE, resolve
-from jupyter_durable.timeline.costs import STEP_HEAD, describe, step_row, total
+from jupyter_durable.timeline.costs import STEP_HEAD, describe, step_row, total, used
 
 if TYPE_CHECKING:
     from jupyter_durable.session import Store
@@ -171,6 +171,7 @@ def _facts(step: StepInfo) -> list[tuple[str, str]]:
         "attempts": str(step.attempts),
         "replays": str(step.replays),
         "took": _took(step),
+        "used": used(step),
         "call": step.arguments,
         "result": step.result,
         "error": step.error,

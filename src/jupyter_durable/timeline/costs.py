@@ -23,6 +23,25 @@ def describe(spent: float, saved: float, usage: Usage) -> str:
     return says + (f"; replay saved {money(saved)}" if saved else "")
 
 
+def used(step: StepInfo) -> str:
+    """What a model call used, on one line; empty for other steps."""
+    usage = step.usage
+    if usage is None:
+        return ""
+    says = [f"{usage[name]:,} tokens {what}" for name, what in _TOKENS if usage.get(name)]
+    says.append(money(step.cost) if step.cost is not None else "price unknown")
+    asked = f"; asks for {', '.join(usage['tools'])}" if usage.get("tools") else ""
+    return f"{usage.get('model') or usage.get('provider') or 'a model'}: {', '.join(says)}{asked}"
+
+
+_TOKENS = (
+    ("input", "in"),
+    ("cached", "of them cached"),
+    ("output", "out"),
+    ("reasoning", "of them reasoning"),
+)
+
+
 def step_row(step: StepInfo) -> tuple[str, ...]:
     """A step's cells in the table of a run."""
     usage = step.usage or {}

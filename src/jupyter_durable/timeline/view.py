@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from jupyter_durable.journal.budget import money
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.spend import Price, Spend, cost, used
 from jupyter_durable.journal.tally import state_of
@@ -20,7 +21,7 @@ class Plan:
     """What resuming a run will do.
 
     `at` is the call it continues with, rendered; empty if that is not recorded (it comes after
-    the last recorded step).
+    the last recorded step). `saved` is what the replayed calls cost, in USD.
     """
 
     replayed: int
@@ -28,6 +29,7 @@ class Plan:
     in_doubt: int
     reopened: int
     at: str
+    saved: float = 0.0
 
     def __str__(self) -> str:
         parts = [f"{self.replayed} of {self.total} step{'s' if self.total != 1 else ''} replayed"]
@@ -36,7 +38,7 @@ class Plan:
         if self.reopened:
             parts.append(f"{self.reopened} tried again")
         parts.append(f"continues at {self.at}" if self.at else "continues after them")
-        return ", ".join(parts)
+        return ", ".join(parts) + (f"; {money(self.saved)} saved" if self.saved else "")
 
 
 def plan(index: Index, render: Render) -> Plan:
@@ -52,7 +54,8 @@ def plan(index: Index, render: Render) -> Plan:
         if open_steps and open_steps[0].args
         else ""
     )
-    return Plan(done, len(steps), len(open_steps) - reopened, reopened, at)
+    saved = sum(said.get("cost") or 0.0 for step in steps if (said := used(step)) is not None)
+    return Plan(done, len(steps), len(open_steps) - reopened, reopened, at, saved)
 
 
 def step_status(step: RecordedStep, *, alive: bool, waiting: bool) -> StepStatus:
