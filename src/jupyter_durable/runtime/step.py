@@ -267,7 +267,12 @@ class Step:
         )
         started = run.start_draft(self.call, decision, payload)
         before = run.exchanges.before_start(self) if run.exchanges is not None else ()
-        return (*before, *run.declare(self.scope), *run.values_drafts(), started)
+        if not run.turns.threads:
+            return (*before, *run.declare(self.scope), *run.values_drafts(), started)
+        with run.lock:  # what another thread may build upon must be queued before its entries are
+            if first := (*run.declare(self.scope), *run.values_drafts()):
+                run.writer.put(first)
+        return (*before, started)
 
     @property
     def start_durable(self) -> bool:
