@@ -497,6 +497,14 @@ def test_other_whole_answers() -> None:
     assert found["cost"] == pytest.approx(2e-5)
 
 
+def test_the_frames_here_are_those_of_aws() -> None:
+    """botocore reads what these tests call an event stream, checksums and all."""
+    eventstream = pytest.importorskip("botocore.eventstream")
+    buffer = eventstream.EventStreamBuffer()
+    buffer.add_data(b"".join(frame(*each) for each in CONVERSE_FRAMES))
+    assert [message.headers[":event-type"] for message in buffer] == [name for name, _ in CONVERSE_FRAMES]
+
+
 def test_invoke_of_models_that_report_in_headers() -> None:
     """Families without usage in the body have it in the headers."""
     described = asked(f"{_BEDROCK}/invoke", {"prompt": "a"})
