@@ -74,9 +74,13 @@ def show(run: str, step: str | None, store: str | None, as_json: bool) -> None:
         info = opened.run(run)
         steps = opened.steps(info.id)
         plan = None if info.status in (*FINAL, "running") else str(opened.plan(info.id))
-    if step is not None:
-        found = find_step(steps, step, info)
-        click.echo(json.dumps(asdict(found), indent=2) if as_json else _step(found))
+        found = find_step(steps, step, info) if step is not None else None
+        talk = opened.messages(info.id, found.id) if found is not None and found.kind == "model" else []
+    if found is not None:
+        if as_json:
+            click.echo(json.dumps(asdict(found) | {"messages": [m._asdict() for m in talk]}, indent=2))
+        else:
+            click.echo("\n\n".join([_step(found, talk=bool(talk)), *(f"{m.role}:\n{m.text}" for m in talk)]))
     elif as_json:
         click.echo(json.dumps(asdict(info) | {"steps": [asdict(s) for s in steps]}, indent=2))
     else:
@@ -159,7 +163,7 @@ def _parent(run: RunInfo) -> str | None:
     return run.parent_id if run.forked_at is None else f"forked from {run.parent_id} at entry {run.forked_at}"
 
 
-def _step(step: StepInfo) -> str:
+def _step(step: StepInfo, *, talk: bool = False) -> str:
     facts: dict[str, Any] = {
         "kind": step.kind,
         "status": step.status.replace("_", " ")
@@ -170,8 +174,8 @@ def _step(step: StepInfo) -> str:
         "replays": step.replays,
         "took": _took(step),
         "used": used(step),
-        "arguments": step.arguments,
-        "result": step.result,
+        "arguments": step.arguments if not talk else None,  # what follows says it
+        "result": step.result if not talk else None,
         "error": step.error,
     }
     return "\n".join(

@@ -319,6 +319,20 @@ class Session:
             bind = next((run for run, upto in lineage if seq <= upto), record.id)
             try:
                 value = self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
+    def decoder(self, record: RunRecord) -> Callable[[Payload | None, int], Any]:
+        """Decodes payloads of the run's journal; pickles are named, never loaded."""
+        lineage = self._lineage(record)
+
+        def decode(payload: Payload | None, seq: int) -> Any:
+            if payload is None:
+                return None
+            if payload.codec.startswith(_PICKLE):
+                return "<pickled>"
+            bind = next((run for run, upto in lineage if seq <= upto), record.id)
+            return self.codec.decode(payload, bind=bind, load=self.store.chunk)
+
+        return decode
+
                 if name and isinstance(value, tuple | list) and len(value) == 2:
                     return show_call(name, tuple(value[0]), dict(value[1]))
                 return show(value)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError
@@ -19,6 +19,9 @@ from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.session.opening import Session
 from jupyter_durable.store import connect
 from jupyter_durable.timeline import view
+
+if TYPE_CHECKING:
+    from jupyter_durable.capture.wire.talk import Message
 
 
 class Store:
@@ -92,7 +95,30 @@ class Store:
             alive=self._session.alive(record),
             waiting=record.status == "waiting",
             price=_price,
+            answer=self._answers(record),
         )
+
+    def messages(self, run_id: str, step_id: str) -> list[Message]:
+        """A model call's conversation, the answer last, as far as it came; empty for other steps."""
+        from jupyter_durable.session import exchanged
+
+        record = self._record(run_id)
+        return exchanged.conversation(self._step(record, step_id), self._session.decoder(record))
+
+    def _answers(self, record: RunRecord) -> Callable[[RecordedStep], str | None]:
+        decode = self._session.decoder(record)
+
+        def answer(step: RecordedStep) -> str | None:
+            if step.kind not in ("model", "http"):
+                return None
+            from jupyter_durable.session import exchanged  # here: few runs have any
+
+            try:
+                return exchanged.answer(step, decode)
+            except Exception as error:  # noqa: BLE001 - a listing must not fail for one value
+                return f"<{type(error).__name__}>"
+
+        return answer
 
     def spent(self, run_id: str) -> spend.Spend:
         """What the run's model calls used and cost, and what its replays saved. Unlike `run`, it prices calls anew

@@ -95,11 +95,17 @@ def scope_path(index: Index, number: int) -> str:
 
 
 def steps(
-    index: Index, render: Render, *, alive: bool, waiting: bool, price: Price | None = None
+    index: Index,
+    render: Render,
+    *,
+    alive: bool,
+    waiting: bool,
+    price: Price | None = None,
+    answer: Callable[[RecordedStep], str | None] = lambda step: None,
 ) -> list[StepInfo]:
     """Every step of the run in journal order, those left behind by retries and forks included.
 
-    `price` prices calls that were recorded without one.
+    `price` prices calls that were recorded without one; `answer` renders the response of an HTTP step.
     """
     abandoned = {id(step) for step in index.abandoned}
     return [
@@ -111,7 +117,7 @@ def steps(
             status=step_status(step, alive=alive, waiting=waiting),
             attempts=step.attempts,
             arguments=render(step.args, step.seq, step.name) if step.args is not None else f"{step.name}(…)",
-            result=_result(step, render),
+            result=answer(step) or _result(step, render),
             error=str(step.outcome.meta.get("x", "")) or None if step.outcome is not None else None,
             started_at=step.opened_at,
             ended_at=step.ended_at,

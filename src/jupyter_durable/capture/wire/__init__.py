@@ -7,6 +7,7 @@
 
     credentials ─ what a secret looks like      bodies ── requests as data        formats ─ which API
     frames ────── responses as events           answers ─ events as an answer     usage, prices
+    talk ──────── a model's request as people read it
 
 Nothing here does I/O or patches anything: transports (`capture.httpx` and its siblings) do.
 """
@@ -32,6 +33,7 @@ from jupyter_durable.capture.wire.frames import (
     Unreadable,
 )
 from jupyter_durable.capture.wire.usage import tokens
+from jupyter_durable.runtime.context import SCOPE
 
 Headers = Iterable[tuple[str, str]]
 
@@ -57,7 +59,7 @@ class Described:
 
 
 def describe(method: str, url: str, headers: Headers, body: bytes) -> Described | None:
-    """A request as a step; None for a credential exchange, which is made live every time. Never raises.
+    """A request as a step; None for what is made live every time: a credential exchange, an ignored host. Never raises.
 
     >>> describe("GET", "https://h.example/v1/things?n=1&api_key=abc", [], b"").name
     'GET h.example/v1/things'
@@ -65,6 +67,9 @@ def describe(method: str, url: str, headers: Headers, body: bytes) -> Described 
     method = method.upper()
     fields = {name.lower(): value for name, value in headers}
     address = split_url(url)
+    scope = SCOPE.get()
+    if scope is not None and scope.run.options.ignores(address.parts.hostname):
+        return None
     content = bodies.parse(body, fields.get("content-type", ""), fields.get("content-encoding", ""))
     if is_exchange(method, address.parts, content):
         return None
@@ -185,6 +190,11 @@ class Reader:
         if len(self._answer.text) > 1:
             self._answer.text[:] = ["".join(self._answer.text)]
         return self._answer.text[0] if self._answer.text else ""
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the tools that the answer asks for, so far."""
+        return self._answer.tools
 
     @property
     def finished(self) -> bool:

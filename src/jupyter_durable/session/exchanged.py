@@ -1,0 +1,104 @@
+"""HTTP steps as people read them: a conversation and its answer, a response's text; never bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyter_durable.capture.wire import Described, Reader
+from jupyter_durable.capture.wire.bodies import parse
+from jupyter_durable.capture.wire.formats import recognise
+from jupyter_durable.capture.wire.frames import Inflater, Unreadable
+from jupyter_durable.capture.wire.talk import Message, messages
+from jupyter_durable.codec.display import show
+from jupyter_durable.codec.redaction import mask
+from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.model import Payload
+
+Decode = Callable[[Payload | None, int], Any]
+"""(payload, sequence number of its entry) -> value."""
+
+_KINDS = frozenset(("model", "http"))
+_MOST = 1 << 20  # bytes of a body that are looked at
+
+
+def answer(step: RecordedStep, decode: Decode) -> str | None:
+    """What came back, on one line: a model's text so far, a status and what it came with. None: no response."""
+    if step.kind not in _KINDS:
+        return None
+    request, status, headers, body = _recorded(step, decode)
+    if status is None:
+        return None
+    reader = _reader(request, status, headers)
+    if reader is not None:
+        said = _said(reader, body)
+        return show(said) if said or step.outcome is not None else ""
+    return f"{status} {_shown(headers, body)}".rstrip()
+
+
+def conversation(step: RecordedStep, decode: Decode) -> list[Message]:
+    """A model call's messages, the answer last (as far as it came); empty for other steps. Secrets are masked."""
+    if step.kind != "model":
+        return []
+    request, status, headers, body = _recorded(step, decode)
+    described = _described(request)
+    found = messages(described.api if described is not None else None, request.get("body"))
+    reader = _reader(request, status, headers) if status is not None else None
+    if reader is not None and (said := _said(reader, body)):
+        found.append(Message("assistant" if step.outcome is not None else "assistant (cut off)", said))
+    return [Message(role, mask(text)) for role, text in found]
+
+
+def _recorded(
+    step: RecordedStep, decode: Decode
+) -> tuple[dict[str, Any], int | None, list[tuple[str, str]], bytes]:
+    given = decode(step.args, step.seq) if step.args is not None else None
+    request = given[1] if isinstance(given, tuple | list) and isinstance(given[1], dict) else {}
+    if step.chunks:
+        head = decode(step.chunks[0].payload, step.chunks[0].seq)
+        body = _joined(decode(entry.payload, entry.seq) for entry in step.chunks[1:])
+    else:
+        outcome = step.outcome
+        value = decode(outcome.payload, outcome.seq) if outcome is not None else None
+        if not isinstance(value, dict) or "head" not in value:
+            return request, None, [], b""
+        head, body = value["head"], bytes(value["body"])
+    if not isinstance(head, dict):
+        return request, None, [], b""
+    # Sealed headers are not strings, and say nothing about the body.
+    pairs = [(name, value) for name, value in head["headers"] if isinstance(value, str)]
+    return request, head["status"], pairs, body
+
+
+def _joined(parts: Iterable[Any]) -> bytes:
+    return b"".join(part for part in parts if isinstance(part, bytes))
+
+
+def _described(request: dict[str, Any]) -> Described | None:
+    parts = urlsplit(str(request.get("url", "")))
+    found = recognise(str(request.get("method", "")), parts, request.get("body"))
+    if found is None:
+        return None
+    return Described("model", found.name, None, request, found.api, found.provider, found.model)
+
+
+def _reader(request: dict[str, Any], status: int, headers: list[tuple[str, str]]) -> Reader | None:
+    described = _described(request) if 200 <= status < 300 else None
+    return Reader(described, status, headers) if described is not None else None
+
+
+def _said(reader: Reader, body: bytes) -> str:
+    reader.feed(body)
+    reader.end()
+    asked = "".join(f"\n(asks for {name})" for name in reader.tools)
+    return (reader.text + asked).strip("\n")
+
+
+def _shown(headers: list[tuple[str, str]], body: bytes) -> str:
+    fields = {name.lower(): value for name, value in headers}
+    with contextlib.suppress(Unreadable):
+        body = Inflater(fields.get("content-encoding", "")).feed(body[:_MOST])
+    value = parse(body, fields.get("content-type", ""))
+    return "" if value is None else show(value)
