@@ -190,7 +190,8 @@ class StepInfo:
     """A step as people see it: `store.steps()`, `show --json`, the timeline.
 
     `arguments`, `result` and `error` are display text (redacted, shortened). `replays` counts how
-    often it was answered from the journal. `usage` is what a model call used: provider, model, tokens,
+    often it was answered from the journal, `seconds` what its last attempt took (None: nobody knows,
+    or it has not ended). `usage` is what a model call used: provider, model, tokens,
     finish reason, tools asked for; `cost` its price in USD, None where not known (or nothing to pay), and
     `saved` what its replays would have cost.
     """
@@ -209,6 +210,7 @@ class StepInfo:
     replays: int = 0
     effect: Effect = "retryable"
     history: bool = False
+    seconds: float | None = None
     usage: Mapping[str, Any] | None = None
     cost: float | None = None
     saved: float = 0.0

@@ -87,7 +87,14 @@ def start(path: Path) -> subprocess.Popen[str]:
         "--store",
         "journal.db",
     ]
-    return subprocess.Popen(command, cwd=path.parent, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    return subprocess.Popen(
+        command,
+        cwd=path.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -122,7 +129,8 @@ c"""
     for marker in ("between", "inside", "after"):
         (tmp_path / "calm" / marker).touch()
 
-    report, nb = run(notebook(tmp_path, *cells))
+    told: list[str] = []
+    report, nb = run(notebook(tmp_path, *cells), tell=told.append)
     calm_report, calm = run(notebook(tmp_path / "calm", *cells))
 
     assert (report.status, report.restarts, calm_report.restarts) == ("completed", 3, 0)
@@ -131,6 +139,13 @@ c"""
         == sorted(calls(tmp_path / "calm"))
         == ["slow 1", "slow 2", "work 1", "work 2"]
     )
+    # The notebook is calm; who watches the terminal is told what each new kernel goes on with.
+    assert len(told) == 5
+    assert told[0].endswith("starting it again (1 of 5)")
+    assert told[1] == "resuming first: 1 of 1 step replayed, continues after them"
+    assert told[2].endswith("starting it again (1 of 5)")
+    assert told[3].startswith("resuming second: 0 of 2 steps replayed, 2 in doubt, continues at slow(1)")
+    assert told[4].endswith("starting it again (1 of 5)"), "nothing is unfinished"
     assert results(nb) == results(calm)
     assert nb.cells[3].outputs[-1].data["text/plain"] == "(1, 4, [-1, -2])"
     assert [(r["name"], r["status"]) for r in report.runs] == [
@@ -156,9 +171,11 @@ def test_a_killed_runner_is_called_again(tmp_path: Path, where: str) -> None:
     process.wait()
 
     again = start(path)
-    out, _ = again.communicate(timeout=120)
+    out, err = again.communicate(timeout=120)
 
     report = json.loads(out)
+    if where.startswith("inside"):
+        assert "resuming second: 1 of 1 step replayed, continues after them" in err
     assert (again.returncode, report["status"], report["resumed"]) == (0, "completed", True)
     assert calls(tmp_path) == ["work 1", "work 2", "work 3"]
     assert {r["name"]: r["status"] for r in report["runs"]} == {"first": "completed", "second": "completed"}

@@ -188,7 +188,7 @@ def _fact(name: str, value: str) -> str:
 
 
 def _took(step: StepInfo) -> str:
-    return span(step.ended_at - step.started_at if step.ended_at is not None else None)
+    return span(step.seconds)
 
 
 def _call(step: StepInfo) -> str:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jupyter_client.asynchronous import AsyncKernelClient
@@ -72,6 +72,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
     - progress: what the job has got done, as any value that can be compared
     - save: called whenever the notebook should be on disk
     - tell: called with one line for the person who watches
+    - outlook: lines for that person, about what a kernel that is started again will go on with
 
     Afterwards `restarts` and `cells_done` say how it went, `cell` (from 1) and `why` where and why it
     stopped early.
@@ -88,6 +89,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         progress: Callable[[], object],
         save: Callable[[], None],
         tell: Callable[[str], None],
+        outlook: Callable[[], Iterable[str]] = tuple,
         **options: Any,
     ) -> None:
         logger = logging.getLogger("jupyter_durable.headless")
@@ -101,6 +103,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         self._progress = progress
         self._save = save
         self._tell = tell
+        self._outlook = outlook
         self._stops = 0
         self._index = 0
         self._deaths = 0
@@ -218,6 +221,8 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         self._tell(
             f"the kernel died in {self.where}{cause}; starting it again ({self._deaths} of {self._max_restarts})"
         )
+        for line in self._outlook():
+            self._tell(line)
 
     async def _cause_of_death(self) -> str:
         try:

@@ -170,6 +170,21 @@ def progress(job: Job) -> object:
         }
 
 
+def outlook(job: Job) -> list[str]:
+    """What resuming its unfinished runs will do, a line each, oldest first: what a cell says in a notebook of its own."""
+    from jupyter_durable.session import Store
+
+    with job.open_store() as store:
+        reader = Store(store)
+        found = store.runs(job_id=job.id)
+        left_behind = {run.forked_from for run in found}
+        return [
+            f"resuming {run.name}: {reader.plan(run.id)}"
+            for run in reversed(found)
+            if run.status not in FINAL and run.id not in left_behind and run.parent_id is None
+        ]
+
+
 def wait_for_orphans(job: Job, *, patience: float = 10.0, clock: Clock | None = None) -> None:
     """Return when no process of an earlier call holds a run of this job, or after `patience` seconds.
 

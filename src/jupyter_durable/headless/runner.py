@@ -23,6 +23,7 @@ from jupyter_durable.headless.job import (
     METADATA,
     Job,
     JobStatus,
+    outlook,
     progress,
     remember_output,
     runs,
@@ -120,6 +121,8 @@ def run_job(
     write("running")
     if job.resumed:
         wait_for_orphans(job, clock=clock)
+        for line in _outlook(job):
+            tell(line)
     client = JobClient(
         nb,
         env=environment(job),
@@ -127,6 +130,7 @@ def run_job(
         progress=lambda: progress(job),
         save=keep,
         tell=tell,
+        outlook=lambda: _outlook(job),
         timeout=timeout,
         kernel_name=name,
         resources={"metadata": {"path": str(job.notebook.parent)}},
@@ -153,6 +157,13 @@ def run_job(
         error=client.why or unsaved,
         runs=runs(job),
     )
+
+
+def _outlook(job: Job) -> list[str]:
+    try:
+        return outlook(job)
+    except DurableError:  # decoration; whoever resumes the run meets what is wrong, and says so
+        return []
 
 
 async def _with_signals(client: JobClient) -> JobStatus:

@@ -31,6 +31,8 @@ class RecordedStep:
     __slots__ = (
         "args",
         "attempts",
+        "began_at",
+        "began_seq",
         "chunks",
         "chunks_at",
         "digest",
@@ -78,7 +80,8 @@ class RecordedStep:
         self.reopened = False
         self.history = False
         self.doubtful = False
-        self.opened_at = entry.at
+        self.opened_at = self.began_at = entry.at  # began: its present attempt
+        self.began_seq = entry.seq
         self.ended_at: float | None = None
         # "c": made while a cancel was being handled; "e": while errors of the steps `refs` were.
         self.unwinding: str = meta.get("u", "")
@@ -254,6 +257,7 @@ class Index:
         step = self._by_place.get(place)
         if step is not None:  # another attempt
             step.attempts = entry.meta.get("a", 1)
+            step.began_at, step.began_seq = entry.at, entry.seq
             step.chunks = None
             return
         step = self._by_place[place] = RecordedStep(entry)
@@ -366,6 +370,16 @@ class Index:
         if step.outcome is None:
             return 0
         return sum(seq > step.outcome.seq for seq in self._resumed_at)
+
+    def took(self, step: RecordedStep) -> float | None:
+        """Seconds that the step's last attempt took; None without an outcome, or with one that it did not come to itself.
+
+        Not the time since its first: a run may have been without a process for days in between.
+        """
+        outcome = step.outcome
+        if outcome is None or any(step.began_seq < seq < outcome.seq for seq in self._resumed_at):
+            return None
+        return outcome.at - step.began_at
 
     def attempt_key(self, step: RecordedStep) -> str:
         """The key of the scope inside the step's present attempt."""

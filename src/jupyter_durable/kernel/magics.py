@@ -180,9 +180,9 @@ def _facts(step: StepInfo) -> list[tuple[str, str]]:
 
 
 def _took(step: StepInfo) -> str:
-    if step.ended_at is None:
+    seconds = step.seconds
+    if seconds is None:
         return ""
-    seconds = step.ended_at - step.started_at
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
