@@ -309,16 +309,6 @@ class Session:
             index.preview(again)
         return view.plan(index, self.renderer(record))
 
-    def renderer(self, record: RunRecord) -> view.Render:
-        """Renders payloads of the run's journal for people; pickles are named, never loaded."""
-        lineage = self._lineage(record)
-
-        def render(payload: Payload, seq: int, name: str) -> str:
-            if payload.codec.startswith(_PICKLE):
-                return "<pickled>"
-            bind = next((run for run, upto in lineage if seq <= upto), record.id)
-            try:
-                value = self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
     def decoder(self, record: RunRecord) -> Callable[[Payload | None, int], Any]:
         """Decodes payloads of the run's journal; pickles are named, never loaded."""
         lineage = self._lineage(record)
@@ -333,6 +323,16 @@ class Session:
 
         return decode
 
+    def renderer(self, record: RunRecord) -> view.Render:
+        """Renders payloads of the run's journal for people; pickles are named, never loaded."""
+        lineage = self._lineage(record)
+
+        def render(payload: Payload, seq: int, name: str) -> str:
+            if payload.codec.startswith(_PICKLE):
+                return "<pickled>"
+            bind = next((run for run, upto in lineage if seq <= upto), record.id)
+            try:
+                value = self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
                 if name and isinstance(value, tuple | list) and len(value) == 2:
                     return show_call(name, tuple(value[0]), dict(value[1]))
                 return show(value)
