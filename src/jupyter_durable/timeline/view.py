@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -49,13 +50,33 @@ def plan(index: Index, render: Render) -> Plan:
     open_steps = sorted((s for s in steps if s.outcome is None), key=lambda s: s.seq)
     done = len(steps) - len(open_steps)
     reopened = sum(s.failures > 0 for s in open_steps)
-    at = (
-        render(open_steps[0].args, open_steps[0].seq, open_steps[0].name)
-        if open_steps and open_steps[0].args
-        else ""
-    )
+    at = ""
+    if open_steps and (args := open_steps[0].args) is not None:
+        at = brief(render(args, open_steps[0].seq, open_steps[0].name))
     saved = sum(said.get("cost") or 0.0 for step in steps if (said := used(step)) is not None)
     return Plan(done, len(steps), len(open_steps) - reopened, reopened, at, saved)
+
+
+_QUOTED = re.compile(r"""(['"])((?:\\.|(?!\1).)*)(\1|$)""")
+_MOST = 24  # characters of a string that a line about something else has room for
+
+
+def brief(call: str, limit: int = 80) -> str:
+    """A call as it fits into a line about something else: long strings, then long argument lists, cut.
+
+    >>> brief("summarise('A lease is the right to write the journal', 3)")
+    "summarise('A lease is the right to…', 3)"
+    """
+
+    def cut(found: re.Match[str]) -> str:
+        quote, text, end = found.groups()
+        if len(text) <= _MOST and end:
+            return found[0]
+        # Without an end it was cut before, and whatever follows it with it.
+        return f"{quote}{text[: _MOST - 1].rstrip(' …')}…{quote}" + ("" if end else ", …)")
+
+    call = _QUOTED.sub(cut, call)
+    return call if len(call) <= limit else call[: limit - 2].rstrip(" ,…") + "…)"
 
 
 def step_status(step: RecordedStep, *, alive: bool, waiting: bool) -> StepStatus:
@@ -124,6 +145,7 @@ def steps(
             replays=index.replays(step),
             effect=step.effect,
             history=step.history or id(step) in abandoned,
+            seconds=index.took(step),
             **_spent(index, step, price),
         )
         for step in index.all_steps()
