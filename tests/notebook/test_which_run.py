@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,7 +171,18 @@ def test_in_one_kernel(make_kernel: MakeKernel, tmp_path: Path) -> None:
 
     kernel.check("questions = ['a', 'd']")
     reply = kernel.check(edited)
-    assert "new run" in said(reply), "executed again in this kernel, whatever it reads"
+    assert "new run (questions changed); the last one completed" in said(reply), (
+        "executed again in this kernel, whatever it reads"
+    )
+    # What it names works when it is typed: that run, with what it was given.
+    made = calls(tmp_path)
+    command = re.search(r"%%durable research --replay \S+", said(reply))
+    assert command is not None
+    replayed = kernel.check(edited.replace("%%durable research", command[0]))
+    assert replayed.result == "['answer to a', 'answer to b', 0, 1, 4]"
+    assert "as they were when the run began: questions" in said(replayed)
+    assert kernel.check("questions").result == "['a', 'b']"
+    assert calls(tmp_path) == made
 
     reply = kernel.check(edited.replace("research", "research --new"))
     assert "new run" in said(reply)

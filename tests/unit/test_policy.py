@@ -92,6 +92,11 @@ def test_completed_executed_again_in_this_kernel(interactive: bool, differing: t
         given_run("completed", executed_here=True, interactive=interactive, differing=differing)
     )
     assert isinstance(decision, New)
+    if interactive:  # it costs again, so it says how to see what was paid for
+        changed = " (messages changed)" if differing else ""
+        assert decision.notice == (
+            f"new run{changed}; the last one completed 2 h ago: %%durable research --replay 01a2 shows it again"
+        )
 
 
 def test_completed_edited_and_executed_in_this_kernel() -> None:

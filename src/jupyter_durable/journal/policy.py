@@ -16,6 +16,7 @@ Resume(notice='resuming research-7f3a', as_edit=False)
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,7 +123,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _command(s: Situation, flags: str = "") -> str:
-    return " ".join(filter(None, ("%%durable", s.name, flags)))
+    return " ".join(filter(None, ("%%durable", s.name and shlex.quote(s.name), flags)))
 
 
 def choose(s: Situation) -> Decision:
@@ -210,7 +211,11 @@ def _completed(s: Situation) -> Decision:
         # Executing an unchanged cell again in one kernel means "do it again", also when the first
         # time changed what it reads; an edited cell keeps what it can, as everywhere in a notebook.
         if s.executed_here and s.same_code:
-            return New()
+            changed = f" ({_names(s.differing)} changed)" if s.differing else ""
+            return New(
+                f"new run{changed}; the last one completed {ago(s.age)}: "
+                f"{_command(s, f'--replay {s.run}')} shows it again"
+            )
     if s.same_code and s.same_inputs:
         return restored
     return Fork(f"forking {s.run}: {_names((*s.changed_code, *s.differing))} changed")

@@ -171,6 +171,9 @@ class Launch:
             # Whatever the set-up cells computed this time: all or none, for values may share parts.
             moved = differing(then, now)
             self.reset = [*then, *self._appeared(record)] if moved else []
+        if self.given.replay and isinstance(decision, Restore) and other:
+            # What is shown again is that run, and not what it would be with the inputs of this moment.
+            self.reset = [*then, *self._appeared(record)]
         return decision
 
     def _situation(self, code: tuple[str, ...], other: tuple[str, ...]) -> Any:
