@@ -294,7 +294,7 @@ def test_interrupt_and_resume(kernel: Kernel, tmp_path: Path, step: str) -> None
     before = time.monotonic()
     kernel.interrupt()
     reply = kernel.wait(running, 20)
-    assert time.monotonic() - before < 2, "0.2 s and what a busy machine adds"
+    assert time.monotonic() - before < 10, "not the minute that the step takes (`test_interrupt` is strict)"
     assert not reply.ok
     assert lines(reply)[-1] == "■ slow interrupted: 2 executed; run the cell again to resume it"
     status = "durable.open_store().runs(name='slow')[0].status"
