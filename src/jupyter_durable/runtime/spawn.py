@@ -27,7 +27,7 @@ def _spawned(coro: Any, context: Context | None) -> tuple[Scope, Context] | None
     scope = SCOPE.get() if context is None else context.get(SCOPE)
     if scope is None or scope.run.closed:
         return None
-    parent = current_scope() if context is None else context.run(current_scope)
+    parent = _spawner(scope, context)
     if parent is None:
         return None
     child = parent.run.open_scope(parent, coroutine_key(parent.run.canonical, coro))
@@ -35,6 +35,18 @@ def _spawned(coro: Any, context: Context | None) -> tuple[Scope, Context] | None
     own = copy_context() if context is None else context.copy()
     own.run(SCOPE.set, child)
     return child, own
+
+
+def _spawner(scope: Scope, context: Context | None) -> Scope | None:
+    loop = asyncio._get_running_loop()
+    if loop is not None and asyncio.current_task(loop) is None:
+        return scope  # a callback of the loop: it acts for the strand whose context it runs in
+    if context is None or SCOPE.get() is scope:
+        return current_scope()
+    try:
+        return context.run(current_scope)
+    except RuntimeError:  # somebody is running in it
+        return scope
 
 
 def _watch(task: asyncio.Task[Any], scope: Scope) -> None:
