@@ -28,6 +28,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EFFECTS", str(tmp_path / "effects"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "steps"),
     [

@@ -20,6 +20,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EFFECTS", str(tmp_path / "effects"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", [made.sync_agent, made.async_agent, made.streaming_agent])
 def test_an_agent_survives_a_kill_at_every_point(agent: Any) -> None:
     """Sync, async and streamed; parallel calls; a tool made by hand; an error told to the model."""

@@ -19,6 +19,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EFFECTS", str(tmp_path / "effects"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", [agents.sync_agent, agents.async_agent, agents.streaming_agent])
 def test_an_agent_survives_a_kill_at_every_point(agent: Any) -> None:
     """Sync, async and streamed; the output is the user's own type, and so are the results of tools."""

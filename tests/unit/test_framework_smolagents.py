@@ -19,12 +19,13 @@ def _counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EFFECTS", str(tmp_path / "effects"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "steps"),
     [
         (agents.tool_calling_agent, agents.TOOL_CALLING_STEPS),
         (agents.code_agent, agents.CODE_STEPS),
-        (agents.streaming_agent, ["add", "shy", "final_answer"]),
+        (agents.streaming_agent, ["add", "shy", *agents.ANSWER]),
     ],
 )
 def test_an_agent_survives_a_kill_at_every_point(agent: Any, steps: list[str]) -> None:

@@ -53,7 +53,9 @@ def _call_tool(call_tool: Asynchronous, aside: Errors) -> Asynchronous:
     @functools.wraps(call_tool)
     async def patched(self: Any, name: str, tool_args: dict[str, Any], ctx: Any, tool: Any) -> Any:
         call_id = getattr(ctx, "tool_call_id", None)
-        if not capturing() or (call_id is not None and _call.get() == call_id):
+        again = call_id is not None and _call.get() == call_id
+        # Structured output is a tool only to the model; releases before 2 call it like one.
+        if not capturing() or again or tool.tool_def.kind == "output":
             return await call_tool(self, name, tool_args, ctx, tool)
 
         async def call() -> Any:
