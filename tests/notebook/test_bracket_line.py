@@ -9,7 +9,15 @@ import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from jupyter_durable.kernel.arguments import CellArguments, help_text, parse
+from jupyter_durable.kernel.arguments import (
+    MADE_OF,
+    CellArguments,
+    flags,
+    help_text,
+    made_of,
+    parse,
+    recorded,
+)
 from jupyter_durable.kernel.where import where
 
 
@@ -26,6 +34,11 @@ from jupyter_durable.kernel.where import where
         (r"--store C:\data\j.db", CellArguments(store=r"C:\data\j.db")),
         ("--park-after 1.5", CellArguments(park_after=1.5)),
         ("--park-after 0", CellArguments(park_after=0.0)),
+        ("--capture http,mcp --capture tools", CellArguments(capture=frozenset({"http", "mcp", "tools"}))),
+        ("n --no-capture", CellArguments(name="n", capture=frozenset())),
+        ("--no-capture http,mcp", CellArguments(capture=frozenset({"tools", "models"}))),
+        ("--capture http,mcp --no-capture mcp", CellArguments(capture=frozenset({"http"}))),
+        ("--ignore-host a.b --ignore-host '*.c'", CellArguments(ignore_hosts=("a.b", "*.c"))),
     ],
 )
 def test_line(line: str, expected: CellArguments) -> None:
@@ -45,6 +58,8 @@ def test_line(line: str, expected: CellArguments) -> None:
         ("--park-after nan", "invalid number of seconds value"),
         ("--tool 'open", "no closing quotation in: --tool 'open"),
         ("--re 1", "unrecognized"),
+        ("--capture https", "'https' is not tools, models, http or mcp"),
+        ("--no-capture research", "a name comes first"),
     ],
 )
 def test_bad_line(line: str, words: str) -> None:
@@ -53,6 +68,17 @@ def test_bad_line(line: str, words: str) -> None:
         parse(line)
     assert words in str(caught.value)
     assert "\n  hint: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["--tool 'a b*' --tool c", "--no-capture", "--capture models,http --ignore-host '*.x'"]
+)
+def test_what_a_run_is_made_of(line: str) -> None:
+    """A run remembers it, and a command that continues the run says it again."""
+    given = parse(line)
+    assert recorded({MADE_OF: made_of(given)}) == given
+    assert flags(given) == f" {line}"
+    assert flags(recorded({})) == ""
 
 
 def test_variables_are_expanded() -> None:
@@ -75,6 +101,9 @@ def test_help_names_every_option() -> None:
         "--tool",
         "--store",
         "--park-after",
+        "--capture",
+        "--no-capture",
+        "--ignore-host",
     ):
         assert option in text
 

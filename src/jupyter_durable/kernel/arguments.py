@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -33,6 +34,12 @@ Examples::
   %%durable --plan
 """
 
+CAPTURES = ("tools", "models", "http", "mcp")
+"""What `--capture` names: calls of other libraries. Tools of one's own, and `--tool`, are steps in any case."""
+
+MADE_OF = "line"
+"""The key of `made_of` in a run's row; `runtime.run.Options` reads it, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellArguments:
@@ -49,6 +56,49 @@ class CellArguments:
     park_after: float | None = None
     budget: float | None = None
     max_steps: int | None = None
+    capture: frozenset[str] = frozenset(CAPTURES)
+    ignore_hosts: tuple[str, ...] = ()
+
+
+def made_of(given: CellArguments) -> dict[str, list[str]]:
+    """What of a line a run is made of, and therefore remembers: JSON data, empty for a plain line.
+
+    >>> made_of(parse("--tool a --no-capture http"))
+    {'tools': ['a'], 'capture': ['mcp', 'models', 'tools']}
+    """
+    found = {
+        "tools": list(given.tools),
+        "capture": sorted(given.capture) if given.capture != frozenset(CAPTURES) else None,
+        "ignore_hosts": list(given.ignore_hosts),
+    }
+    return {
+        name: value for name, value in found.items() if value or (name == "capture" and value is not None)
+    }
+
+
+def recorded(meta: Mapping[str, Any]) -> CellArguments:
+    """The line of the run whose row's `meta` this is, as far as the run is made of it."""
+    made = meta.get(MADE_OF) or {}
+    return CellArguments(
+        tools=tuple(made.get("tools", ())),
+        capture=frozenset(made.get("capture", CAPTURES)),
+        ignore_hosts=tuple(made.get("ignore_hosts", ())),
+    )
+
+
+def flags(given: CellArguments) -> str:
+    """The same as it is typed, with a space before each.
+
+    >>> flags(parse("--tool 'a_*' --no-capture"))
+    " --tool 'a_*' --no-capture"
+    """
+    words = [word for pattern in given.tools for word in ("--tool", shlex.quote(pattern))]
+    if not given.capture:
+        words.append("--no-capture")
+    elif given.capture != frozenset(CAPTURES):
+        words += ["--capture", ",".join(name for name in CAPTURES if name in given.capture)]
+    words += [word for host in given.ignore_hosts for word in ("--ignore-host", shlex.quote(host))]
+    return "".join(f" {word}" for word in words)
 
 
 class _Parser(MagicArgumentParser):  # type: ignore[misc]
@@ -89,6 +139,17 @@ def _count(text: str) -> int:
 
 
 _count.__name__ = "number above 0"
+
+
+def _kinds(text: str) -> frozenset[str]:
+    found = frozenset(filter(None, text.split(",")))
+    if not found or not found <= frozenset(CAPTURES):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not {', '.join(CAPTURES[:-1])} or {CAPTURES[-1]}, separated by commas (a name comes first)"
+        )
+    return found
+
+
 _seconds.__name__ = "number of seconds"  # argparse names the type in its message
 
 
@@ -109,6 +170,30 @@ def _parser() -> _Parser:
         action="append",
         default=[],
         help="make the notebook's functions that match a tool in this cell; may be repeated",
+    )
+    add(
+        "--capture",
+        metavar="KINDS",
+        action="append",
+        type=_kinds,
+        help="journal only these calls of other libraries: " + ",".join(CAPTURES),
+    )
+    add(
+        "--no-capture",
+        metavar="KINDS",
+        action="append",
+        nargs="?",
+        const=frozenset(CAPTURES),
+        default=[],
+        type=_kinds,
+        help="do not journal these calls of other libraries (alone: none); they are made again on resume",
+    )
+    add(
+        "--ignore-host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="let HTTP requests to this host (or pattern) pass, unjournaled; may be repeated",
     )
     add("--store", metavar="URL", help="where to keep the journal: a path or URL")
     add(
@@ -152,6 +237,7 @@ def parse(line: str, shell: Any = None) -> CellArguments:
     given = parser.parse_args(words)
     if given.rerun_from is not None and (given.new or given.replay):
         parser.error("--rerun-from needs the run it forks, so it does not go with --new or --replay")
+    capture = frozenset().union(*given.capture) if given.capture else frozenset(CAPTURES)
     return CellArguments(
         name=given.name,
         new=given.new,
@@ -164,6 +250,8 @@ def parse(line: str, shell: Any = None) -> CellArguments:
         park_after=given.park_after,
         budget=given.budget,
         max_steps=given.max_steps,
+        capture=capture.difference(*given.no_capture),
+        ignore_hosts=tuple(given.ignore_host),
     )
 
 

@@ -29,6 +29,7 @@ from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import cell_magic, make_tokens_by_line
 
 from jupyter_durable.kernel import arguments
+from jupyter_durable.kernel.decorating import Decorating
 from jupyter_durable.kernel.interrupt import prompt_interrupts
 
 _MARKER = "__durable__"
@@ -73,6 +74,10 @@ class Host(Protocol):
         """
         ...
 
+    def tool(self, cell: CellInfo, name: str, fn: Any) -> Any:
+        """What stands for `fn`, which the cell has just defined as `name`; asked if its line names tools."""
+        ...
+
     def replace_error(self, cell: CellInfo, error: BaseException) -> Sequence[str] | None:
         """What to show instead of `error`'s traceback, before `finish`: lines, or None for the traceback.
 
@@ -108,6 +113,11 @@ def _durable_frame() -> _Frame | None:
     while frame is not None and not (frame.open and frame.cell):
         frame = frame.parent
     return frame
+
+
+def _running_header() -> str | None:
+    frame = _durable_frame()
+    return frame.cell.header if frame is not None and frame.cell is not None else None
 
 
 def transform(lines: list[str]) -> list[str]:
@@ -184,6 +194,7 @@ class _Bracket:
         self.shell = shell
         self.host = host
         self.patches: list[tuple[str, Any, Any]] = []
+        self.decorating = Decorating(_MARKER, _running_header)
 
     # -- inside the cell -----------------------------------------------------------------------------
 
@@ -202,6 +213,17 @@ class _Bracket:
         if is_async:
             frame.undo = prompt_interrupts()
         frame.host.begin(header, cell)
+
+    def tool(self, name: str) -> Callable[[Any], Any]:
+        """The decorator that `kernel.decorating` puts on a function."""
+
+        def decorate(fn: Any) -> Any:
+            frame = _durable_frame()
+            if frame is None or frame.cell is None or frame.host is None:
+                return fn
+            return frame.host.tool(frame.cell, name, fn)
+
+        return decorate
 
     # -- around the cell -----------------------------------------------------------------------------
 
@@ -284,6 +306,7 @@ class _Bracket:
         shell = self.shell
         setattr(shell, _MARKER, self)
         shell.input_transformers_cleanup.append(transform)
+        shell.ast_transformers.append(self.decorating)
         for name, wrap in (
             ("run_cell_async", self.wrap_run),
             ("showtraceback", self.wrap_showtraceback),
@@ -307,6 +330,8 @@ class _Bracket:
         delattr(shell, _MARKER)
         if transform in shell.input_transformers_cleanup:
             shell.input_transformers_cleanup.remove(transform)
+        if self.decorating in shell.ast_transformers:
+            shell.ast_transformers.remove(self.decorating)
         shell.magics_manager.magics["cell"].pop("durable", None)
         for name, wrapper, before in reversed(self.patches):
             if shell.__dict__.get(name) is not wrapper:

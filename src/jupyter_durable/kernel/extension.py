@@ -48,6 +48,9 @@ class _Extension:
     def finish(self, cell: CellInfo, result: Any, error: BaseException | None) -> None:
         self.host.finish(cell, result, error)
 
+    def tool(self, cell: CellInfo, name: str, fn: Any) -> Any:
+        return self.host.tool(cell, name, fn)
+
     def replace_error(self, cell: CellInfo, error: BaseException) -> Sequence[str] | None:
         return self.host.replace_error(cell, error)
 

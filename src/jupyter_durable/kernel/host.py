@@ -14,17 +14,11 @@ import os
 import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from types import FunctionType
+from dataclasses import dataclass, replace
 from typing import Any
 
-from IPython.core.error import UsageError
-
-from jupyter_durable.capture.functions import wrap
 from jupyter_durable.errors import DivergenceError, DurableError, LeaseLost, RunParked
 from jupyter_durable.kernel import arguments, display
-from jupyter_durable.kernel.arguments import CellArguments
 from jupyter_durable.kernel.bracket import CellInfo
 from jupyter_durable.kernel.choosing import short
 from jupyter_durable.kernel.launching import (
@@ -38,9 +32,9 @@ from jupyter_durable.kernel.launching import (
 from jupyter_durable.kernel.namespace import StatementLog, fingerprint
 from jupyter_durable.kernel.outputs import OutputRecorder
 from jupyter_durable.kernel.where import Place, where
+from jupyter_durable.kernel.wrapping import WrappedTools
 from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.run import LiveRun, ReplayEnd, RunCancelled
-from jupyter_durable.runtime.step import Spec
 from jupyter_durable.session import Session, Store, open_store
 from jupyter_durable.store.place import VARIABLE
 
@@ -91,11 +85,15 @@ class _Cell:
     place: Place
     goto: str = ""
     next_input: str = ""
-    tools: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    tools: WrappedTools | None = None
 
     @property
     def run(self) -> LiveRun:
         return self.launched.run
+
+    def put_back(self) -> None:
+        if self.tools is not None:
+            self.tools.put_back()
 
 
 class KernelHost:
@@ -174,7 +172,10 @@ class KernelHost:
             return self._goto(*rest.split(), cell=cell, voice=voice, fork=verb == FORK)
         place = self.place(cell.cell_id)
         source = cell.source
-        given = CellArguments(resume=rest) if verb == RESUME else arguments.parse(header, self.shell)
+        if verb == RESUME:
+            given = replace(arguments.recorded(self.store().journal.run(rest).meta), resume=rest)
+        else:
+            given = arguments.parse(header, self.shell)
         journal = self.store(given.store).journal
         session = self._session(journal, place, voice, given.store)
         if verb == RESUME:
@@ -184,7 +185,7 @@ class KernelHost:
         if given.plan:
             self.say(launch.plan(decision), "start")
             raise PlanOnly
-        return self._enter(launch.perform(decision), place, voice, given.tools)
+        return self._enter(launch.perform(decision), place, voice, given.tools, source)
 
     def _goto(self, run_id: str, step: str = "", *, cell: CellInfo, voice: Voice, fork: bool) -> _Cell:
         """Everything as it was when the run came to `step` (none: to its end); `fork`: and a cell to go on from there."""
@@ -201,10 +202,12 @@ class KernelHost:
             run.options.until = NOWHERE  # the journal's end is where to stop, and no divergence
         line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
         launched = Launched(run, session, snapshot, line, "resume", restored=True)
-        opened = self._enter(launched, place, voice, (), goto=step or "its end")
+        given = arguments.recorded(record.meta)
+        opened = self._enter(launched, place, voice, given.tools, source, goto=step or "its end")
         if fork:
             header = (
                 f"%%durable {shlex.quote(record.name)} --resume {short(record.id)} --rerun-from {step or END}"
+                f"{arguments.flags(given)}"
             )
             opened.next_input = f"{header}\n{source}"
         return opened
@@ -214,13 +217,20 @@ class KernelHost:
         return Session(journal, output=self._recorder, label=place.label, on_notice=voice, flags=flags)
 
     def _enter(
-        self, launched: Launched, place: Place, voice: Voice, patterns: Sequence[str], *, goto: str = ""
+        self,
+        launched: Launched,
+        place: Place,
+        voice: Voice,
+        patterns: Sequence[str],
+        source: str,
+        *,
+        goto: str = "",
     ) -> _Cell:
         run = launched.run
         opened = _Cell(launched, Activation(run), place, goto)
         attached = False
         try:
-            self._wrap_tools(opened, patterns)
+            opened.tools = WrappedTools(self.shell, patterns, source)
             run.user_code = lambda names: names is self.shell.user_ns
             if place.job_id is None:
                 # The notebook of a job that was cut off must not differ from that of one that was not.
@@ -231,7 +241,7 @@ class KernelHost:
         except BaseException:
             if attached:
                 self._recorder.detach()
-            self._put_back(opened)
+            opened.put_back()
             # None of the cell's code has run: whatever this was, it is not how the run ended.
             launched.session.close_run(run, ReplayEnd())
             raise
@@ -249,7 +259,7 @@ class KernelHost:
             leaf = _control_flow(error)
             opened.activation.leave()
             self._recorder.detach()
-            self._put_back(opened)
+            opened.put_back()
             status = launched.session.close_run(run, leaf or error)
         finally:
             self._cells.pop(id(cell), None)
@@ -267,6 +277,11 @@ class KernelHost:
                 result.error_in_exec = run.lost
             elif leaf is not None:
                 result.error_in_exec = leaf  # out of its group: whoever reads the reply looks at its type
+
+    def tool(self, cell: CellInfo, name: str, fn: Any) -> Any:
+        """See `bracket.Host`."""
+        opened = self._cells.get(id(cell))
+        return opened.tools.take(name, fn) if opened is not None and opened.tools is not None else fn
 
     def replace_error(self, cell: CellInfo, error: BaseException) -> Sequence[str] | None:
         """See `bracket.Host`."""
@@ -317,34 +332,6 @@ class KernelHost:
             self.say(f"{run.name} interrupted: {done}; run the cell again to resume it", status)
         else:
             self.say(f"{run.name} {status}: {done}; run the cell again to go on where it {status}", status)
-
-    # -- --tool ------------------------------------------------------------------------------------
-
-    def _wrap_tools(self, opened: _Cell, patterns: Sequence[str]) -> None:
-        ns = self.shell.user_ns
-        for pattern in patterns:
-            found = [
-                name
-                for name, value in ns.items()
-                if isinstance(value, FunctionType) and not name.startswith("_") and fnmatchcase(name, pattern)
-            ]
-            if not found:
-                raise UsageError(
-                    f"%%durable: --tool {pattern!r} matches no function of the notebook\n"
-                    f"  hint: define it in a cell before this one, or put @durable.tool on it"
-                )
-            for name in found:
-                if name not in opened.tools and not hasattr(ns[name], "__durable__"):
-                    opened.tools[name] = ns[name], wrap(ns[name], Spec(name))
-        for name, (_, wrapper) in opened.tools.items():
-            ns[name] = wrapper
-
-    def _put_back(self, opened: _Cell) -> None:
-        ns = self.shell.user_ns
-        for name, (original, wrapper) in opened.tools.items():
-            if ns.get(name) is wrapper:  # else the cell has defined it anew
-                ns[name] = original
-        opened.tools = {}
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from jupyter_durable.journal.budget import Budget
 from jupyter_durable.journal.index import Index
 from jupyter_durable.journal.policy import Decision, Fork, New, Refuse, Restore, Resume, choose
 from jupyter_durable.kernel import choosing
-from jupyter_durable.kernel.arguments import CellArguments
+from jupyter_durable.kernel.arguments import MADE_OF, CellArguments, made_of
 from jupyter_durable.kernel.cells import CodeIdentity, changed, identify
 from jupyter_durable.kernel.choosing import Found, short
 from jupyter_durable.kernel.display import fork_outlook
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 END = "end"
 """What `--rerun-from` takes instead of a step: fork after the last one recorded."""
 
-TOOLS = "--tool"
+_FLAGS = {"tools": "--tool", "capture": "--capture", "ignore_hosts": "--ignore-host"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,9 @@ class Launch:
 
     def _identify(self) -> CodeIdentity:
         found = identify(self.source, self.ns, self.host.shell.transform_cell, self.log)
-        if self.given.tools:
-            # Which functions are tools is a part of what the cell does.
-            found = replace(found, parts={**found.parts, TOOLS: " ".join(sorted(self.given.tools))})
-        return found
+        # Which functions are tools, and what is captured, is a part of what the cell does.
+        made = {_FLAGS[name]: " ".join(sorted(values)) for name, values in made_of(self.given).items()}
+        return replace(found, parts={**found.parts, **made}) if made else found
 
     # -- which run -------------------------------------------------------------------------------
 
@@ -252,6 +251,7 @@ class Launch:
             "code": self.identity.to_json(),
             "inputs": dict(snapshot.inputs),
             "absent": list(snapshot.absent),
+            MADE_OF: made_of(self.given),
         }
 
     def _capture(self) -> Snapshot:

@@ -15,7 +15,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_durable.clock import Clock, SystemClock
@@ -109,8 +110,8 @@ class Options:
     `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
     `park_after`: seconds to wait for a person before the run parks; None: for ever. `jitter`: gives
     seconds by which every live call is delayed (for tests). `capture`: which calls of other libraries are
-    steps. `pace`: recorded streams come as slowly as they came then. `budget`: what the run may spend; None:
-    what its journal says.
+    steps. `ignore_hosts`: hosts, or patterns, whose HTTP requests pass. `pace`: recorded streams come as
+    slowly as they came then. `budget`: what the run may spend; None: what its journal says.
     """
 
     replay_only: bool = False
@@ -120,6 +121,28 @@ class Options:
     capture: frozenset[str] = frozenset({"tools", "models", "http", "mcp"})
     pace: bool = False
     budget: Budget | None = None
+    ignore_hosts: tuple[str, ...] = ()
+
+    def of_run(self, meta: Mapping[str, Any]) -> Options:
+        """These, with what the run was begun with (in its row): it says which calls its journal has."""
+        made = meta.get("line")
+        if not made:
+            return self
+        return replace(
+            self,
+            capture=frozenset(made.get("capture", self.capture)),
+            ignore_hosts=tuple(made.get("ignore_hosts", ())),
+        )
+
+    def ignores(self, host: str | None) -> bool:
+        """Whether requests to `host` pass.
+
+        >>> Options(ignore_hosts=("*.telemetry.example",)).ignores("EU.telemetry.example")
+        True
+        """
+        return bool(self.ignore_hosts) and any(
+            fnmatchcase((host or "").lower(), pattern.lower()) for pattern in self.ignore_hosts
+        )
 
 
 @dataclass(slots=True)
@@ -170,7 +193,7 @@ class LiveRun:
         self.canonical = Canonical(store.key.derive("digest"))
         self.index = index
         self.clock = clock or SystemClock()
-        self.options = options or Options()
+        self.options = (options or Options()).of_run(record.meta)
         self.output = output
         self.instruments = instruments
         self.lock = threading.RLock()
