@@ -67,7 +67,7 @@ INNOCENT = [
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test redacts is not redacted in the others."""
-    for name in ("_literals", "_patterns", "_forms"):
+    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms"):
         monkeypatch.setattr(redaction, name, ())
 
 
@@ -227,6 +227,43 @@ def test_values_of_key_like_variables_are_secrets(tmp_path: Path) -> None:
         assert holds(redaction.dumps({"v": [value]})) is hidden
         assert holds_bytes(f"<{value}>".encode()) is hidden
     assert mask("/home/somebody") == "/home/somebody"
+
+
+def test_a_value_met_under_a_secret_name_is_a_secret_everywhere() -> None:
+    """A token that `login()` returned, passed on by position; also after it was read back; words are not remembered."""
+    stored = encode(
+        {
+            "access_token": "plain-8h8h-token",
+            "password": "understanding",
+            "s": pydantic.SecretStr("wx-4z4z-yy"),
+        }
+    )
+    for secret in ("plain-8h8h-token", "wx-4z4z-yy"):
+        assert secret.encode() not in written(encode([f"GET with {secret}", secret]))
+        assert decode(encode([secret])) == [secret]
+    assert mask("understanding") == "understanding"
+    for name in ("_met", "_literals", "_forms"):
+        setattr(redaction, name, ())
+    assert mask("plain-8h8h-token") == "plain-8h8h-token"
+    decode(stored)
+    assert mask("plain-8h8h-token wx-4z4z-yy") == "••• •••"
+    for number in range(1000):
+        encode({"access_token": f"token-number-{number}"})
+    assert len(redaction._literals) < 50
+    assert mask("token-number-999 token-number-1") == "••• token-number-1"
+
+
+def test_a_run_takes_what_was_redacted_along() -> None:
+    """A process that runs nothing but the cell redacts what the cell before it did."""
+    from runs import Bench
+
+    bench = Bench()
+    durable.redact("hunter-two", re.compile("(?i)project zeus"))
+    bench.crash("after-call", 1, lambda: durable.step("s", str, 1))
+    redaction._given = redaction._literals = redaction._patterns = redaction._forms = ()
+    assert bench.resume(lambda: durable.step("s", str, 1)) == "1"
+    assert mask("hunter-two Project Zeus") == "••• •••"
+    assert not any(b"hunter" in repr(entry).encode() for entry in bench.store.entries(bench.record.id))
 
 
 # -- stored ------------------------------------------------------------------------------------------------

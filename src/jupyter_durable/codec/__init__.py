@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from jupyter_durable.codec.names import main_namespace
 from jupyter_durable.codec.plain import ATOMS, dumps, loads, plain
-from jupyter_durable.codec.redaction import holds_bytes, holds_plain
+from jupyter_durable.codec.redaction import holds_bytes, holds_plain, remember
 from jupyter_durable.codec.seal import Sealer
 from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.codec.shapes import innocent
@@ -192,6 +192,8 @@ class Codec:
         """A pydantic secret as base64 of its sealed form."""
         from jupyter_durable.codec.writer import Writer
 
+        if not isinstance(value, str) and hasattr(value, "get_secret_value"):
+            remember(value.get_secret_value())
         text = Writer(self, bind, lambda digest: False, inline=True).value(value)
         assert isinstance(text, str)
         return b2a_base64(self.sealer.seal(text.encode("utf-8", "surrogatepass"), bind), newline=False)
@@ -209,7 +211,9 @@ class Codec:
         from jupyter_durable.codec.reader import Reader
 
         text = self.sealer.unseal(a2b_base64(sealed), bind)
-        return Reader(self, bind, _no_chunk, signed=True).text(text, ())
+        value = Reader(self, bind, _no_chunk, signed=True).text(text, ())
+        remember(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+        return value
 
     def _encode(
         self,

@@ -1,11 +1,13 @@
 """Secrets in this process: the known shapes, what the user added, what the environment holds.
 
     redact ────────── the user's own patterns and values; public as `durable.redact`
+    given, restore ── these as data, for a run that goes on in another process
     learn ─────────── values of key-like environment variables, when a run begins
+    remember ──────── a value met under a secret's name: a token that `login()` returned is one as an argument, too
     holds, spans ──── what the codec asks: is there one in this text, and where
     mask, masked ──── text and data for people: errors, logs, notices, tables, with dots instead
 
-All of it is process-wide and only ever grows: a value that was a secret once stays one.
+All of it is process-wide. What was given stays; of what was met, the last values are remembered.
 """
 
 from __future__ import annotations
@@ -25,13 +27,18 @@ HIDDEN = "•••"
 
 _SHORTEST = 4  # characters of a value given to `redact`: a shorter one is everywhere
 _SHORTEST_VARIABLE = 8
+_MET = 32  # values; each costs 40 ns a text
 _WINDOW = 1 << 20
 _OVERLAP = 1 << 13
+_DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 _META = re.compile(r"[\\\[\](){}*+?|^$]")
 _COMMON = frozenset("etaoinshrdlcumwfgpybvETAOINSHRDLCUMWFGPYBV")
 
 _lock = threading.Lock()
-_literals: tuple[str, ...] = ()
+_given: tuple[str, ...] = ()
+_environment: tuple[str, ...] = ()
+_met: tuple[str, ...] = ()
+_literals: tuple[str, ...] = ()  # all of these
 _patterns: tuple[re.Pattern[str], ...] = ()
 # The literals as they stand in a text, in JSON text and in UTF-8 bytes read as Latin-1, each after its rarest
 # character: most texts are done with when that was looked for.
@@ -74,7 +81,40 @@ def redact(*secrets: Any) -> None:
                 f"redact takes str, re.Pattern of str or SecretStr, not {type(secret).__name__}",
                 hint="durable.redact(r'cust-\\d+', SecretStr('...'))",
             )
-    _add(literals, patterns)
+    _add(literals, patterns, given=True)
+
+
+def given() -> dict[str, Any] | None:
+    """What `redact` was given, as JSON data; None if nothing was."""
+    if not _given and not _patterns:
+        return None
+    return {"l": list(_given), "p": [[pattern.pattern, pattern.flags] for pattern in _patterns]}
+
+
+def restore(data: Mapping[str, Any]) -> None:
+    """Redact what `given` gave in another process."""
+    patterns = [re.compile(text, flags) for text, flags in data["p"]]
+    if not set(data["l"]) <= set(_given) or not set(patterns) <= set(_patterns):
+        _add(data["l"], patterns, given=True)
+
+
+def remember(value: object) -> None:
+    """Treat a value that stood under a secret's name as a secret wherever it stands: the last 32 of them.
+
+    One that could be a word is forgotten at once.
+    """
+    global _met
+    if not isinstance(value, str) or value in _literals or not 8 <= len(value) <= 4096:
+        return
+    if any(map(str.isspace, value)) or (
+        len(value) < 20 and not (_DIGIT.search(value) and _LETTER.search(value))
+    ):
+        return
+    if not mask(value).replace(HIDDEN, ""):
+        return  # known by its shape
+    with _lock:
+        _met = (*_met[1 - _MET :], value)
+    _add([], [])
 
 
 def learn(environment: Mapping[str, str] | None = None) -> None:
@@ -106,11 +146,15 @@ def _sound(pattern: re.Pattern[str]) -> re.Pattern[str]:
     return pattern
 
 
-def _add(literals: list[str], patterns: list[re.Pattern[str]]) -> None:
-    global _literals, _patterns, _forms
+def _add(literals: list[str], patterns: list[re.Pattern[str]], *, given: bool = False) -> None:
+    global _given, _environment, _literals, _patterns, _forms
     with _lock:
+        if given:
+            _given = tuple(dict.fromkeys((*_given, *literals)))
+        else:
+            _environment = tuple(dict.fromkeys((*_environment, *literals)))
         # The longest first: one may be a part of another.
-        known = sorted({*_literals, *literals}, key=lambda text: (-len(text), text))
+        known = sorted({*_given, *_environment, *_met}, key=lambda text: (-len(text), text))
         forms: dict[str, None] = {}
         for text in known:
             for form in (text, dumps(text)[1:-1], str(text.encode("utf-8", "surrogatepass"), "latin-1")):

@@ -33,7 +33,7 @@ from jupyter_durable.codec.chunking import Chunker
 from jupyter_durable.codec.kinds import BIG_INT, Kind, Lenient, Plain, Raw, kind_of
 from jupyter_durable.codec.names import name_of
 from jupyter_durable.codec.plain import ATOMS, dumps, plain, short
-from jupyter_durable.codec.redaction import holds_bytes, holds_plain, mask, spans
+from jupyter_durable.codec.redaction import holds_bytes, holds_plain, mask, remember, spans
 from jupyter_durable.codec.shapes import innocent, is_secret
 from jupyter_durable.codec.spine import KB, Pieces, Ref, bracket, join, render, size
 from jupyter_durable.errors import EncodingError
@@ -141,6 +141,7 @@ class Writer(Chunker):
         if kind is str:
             if self._scan:
                 if self._secret and value:
+                    remember(value)
                     return self._tagged("sealed", dumps(self._codec.seal(value, self._bind).decode()))
                 if found := spans(value):
                     return self._mixed(value, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -172,7 +173,15 @@ class Session:
             payload = self.codec.encode(
                 snapshot, bind=record.id, has_chunk=self.store.has_chunk, what="the snapshot", seal=True
             )
-        return Draft("opened", ROOT, 0, {"name": record.name}, payload)
+        meta = {"name": record.name}
+        if (given := redaction.given()) is not None:  # a kernel that runs only the cell must know it, too
+            meta["redact"] = b64encode(self.codec.seal_json(given, bind=record.id).body).decode()
+        return Draft("opened", ROOT, 0, meta, payload)
+
+    def _restore_redaction(self, run: LiveRun) -> None:
+        opened = run.index.opened
+        if opened is not None and "redact" in opened.meta:
+            redaction.restore(run.decode(Payload("sealed1", b64decode(opened.meta["redact"])), opened.seq))
 
     def resume(self, record: RunRecord, *, options: Options | None = None) -> LiveRun:
         """Take an unfinished or failed run up again. Raises `LeaseHeldError` if another process advances it."""
@@ -241,6 +250,7 @@ class Session:
             flags=self._flags,
             instruments=instruments,
         )
+        self._restore_redaction(run)
         given = run.options.budget
         if given is not None or limit(index) != Budget():
             from jupyter_durable.capture.wire import prices  # here: few runs have one

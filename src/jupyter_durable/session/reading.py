@@ -195,7 +195,7 @@ class Store:
             "decision",
             decision_key(step),
             value,
-            by=by or str(self._session.owner),
+            by=mask(by or str(self._session.owner)),
             payload=payload,
         )
 
@@ -212,7 +212,7 @@ class Store:
             raise DurableError(
                 f"run {record.name!r} is already {record.status}", hint="%durable list shows the others"
             )
-        who = by or str(self._session.owner)
+        who = mask(by or str(self._session.owner))
         self.journal.post(record.id, "cancel", f"cancel:{record.generation}", {}, by=who)
         if not self._session.alive(record):
             lease = self.journal.acquire(record.id, self._session.owner, ttl())
