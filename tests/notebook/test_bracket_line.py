@@ -35,6 +35,7 @@ from jupyter_durable.kernel.where import where
         ("--park-after 1.5", CellArguments(park_after=1.5)),
         ("--park-after 0", CellArguments(park_after=0.0)),
         ("--capture http,mcp --capture tools", CellArguments(capture=frozenset({"http", "mcp", "tools"}))),
+        ("--pace", CellArguments(pace=True)),
         ("n --no-capture", CellArguments(name="n", capture=frozenset())),
         ("--no-capture http,mcp", CellArguments(capture=frozenset({"tools", "models"}))),
         ("--capture http,mcp --no-capture mcp", CellArguments(capture=frozenset({"http"}))),

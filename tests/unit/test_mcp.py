@@ -137,7 +137,7 @@ def test_a_session_is_replayed_without_a_server(place: Place) -> None:
     assert not bench.notices, "what serves a session is no effect outside steps"
 
 
-POINTS = ["after-start", "after-call", "after-outcome"]
+POINTS = ["before-start", "after-start", "after-call", "after-outcome"]
 
 
 @pytest.mark.slow

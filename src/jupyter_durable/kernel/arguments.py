@@ -58,6 +58,7 @@ class CellArguments:
     max_steps: int | None = None
     capture: frozenset[str] = frozenset(CAPTURES)
     ignore_hosts: tuple[str, ...] = ()
+    pace: bool = False
 
 
 def made_of(given: CellArguments) -> dict[str, list[str]]:
@@ -195,6 +196,7 @@ def _parser() -> _Parser:
         default=[],
         help="let HTTP requests to this host (or pattern) pass, unjournaled; may be repeated",
     )
+    add("--pace", action="store_true", help="replay streams as slowly as they came when they were recorded")
     add("--store", metavar="URL", help="where to keep the journal: a path or URL")
     add(
         "--park-after", metavar="SECONDS", type=_seconds, help="leave the kernel free after waiting this long"
@@ -252,6 +254,7 @@ def parse(line: str, shell: Any = None) -> CellArguments:
         max_steps=given.max_steps,
         capture=capture.difference(*given.no_capture),
         ignore_hosts=tuple(given.ignore_host),
+        pace=given.pace,
     )
 
 

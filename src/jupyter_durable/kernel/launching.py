@@ -226,7 +226,9 @@ class Launch:
                 f"{record.name}: found as the run of {record.notebook}, which is not there any more"
             )
         if isinstance(decision, Restore):
-            return self._with_names(self.session.replay(record), decision, restored=True)
+            replayed = self.session.replay(record)
+            replayed.options.pace = self.given.pace
+            return self._with_names(replayed, decision, restored=True)
         if isinstance(decision, Fork) or decision.as_edit:
             return self._fork(record, decision)
         run = self.session.resume(record, options=self._options())
@@ -240,7 +242,7 @@ class Launch:
         after = self.given.park_after
         if after is None and not self.place.interactive:
             after = 0.0  # nobody is there to be waited for
-        return Options(park_after=after, budget=self._budget())
+        return Options(park_after=after, budget=self._budget(), pace=self.given.pace)
 
     def _budget(self) -> Budget | None:
         cost, steps = self.given.budget, self.given.max_steps
