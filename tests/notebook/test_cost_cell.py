@@ -49,6 +49,10 @@ def test_a_cell_waits_for_its_budget(make_kernel: Callable[..., Kernel], tmp_pat
     shown = said(kernel.check("%durable cost research"))
     assert "replay saved" in shown
     assert "openai.chat gpt-4o" in shown
+    talk = said(kernel.check("%durable show research 1.3"))
+    assert "user" in talk
+    assert "assistant" in talk
+    assert "1,000 tokens in" in talk
 
 
 def test_a_budget_must_be_money(make_kernel: Callable[..., Kernel], tmp_path: Path) -> None:

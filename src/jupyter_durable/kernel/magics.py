@@ -133,7 +133,10 @@ def _show(host: KernelHost, rest: str) -> None:
     steps = store.steps(record.id)
     if len(words) == 2:
         step = _step(steps, words[1], record)
-        host.publish(display.table(("", step.name), _facts(step)))
+        talk = store.messages(record.id, step.id) if step.kind == "model" else []
+        rows = [row for row in _facts(step) if not talk or row[0] not in ("call", "result")]
+        rows += [(message.role, message.text) for message in talk]
+        host.publish(display.table(("", step.name), rows))
         return
     info = store.run(record.id)
     before = f"{info.name} {short(info.id)}: {info.status} {ago(_now() - info.updated_at)}"
