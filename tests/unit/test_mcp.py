@@ -348,6 +348,30 @@ def test_a_session_that_outlives_its_run(stdio: Place) -> None:
     assert asyncio.run(later()) == "5"
 
 
+def test_a_session_of_an_earlier_cell(place: Place) -> None:
+    """Connected before the run: its calls are steps, its HTTP requests, whoever's context they are made in, are not."""
+    from jupyter_durable.runtime.activation import Activation
+
+    bench = Bench()
+
+    async def cells(run: Any) -> list[str]:
+        async with place.session() as session:
+            activation = Activation(run)
+            activation.enter()
+            try:
+                found = [text(await session.call_tool("add", {"a": n, "b": n})) for n in (1, 2)]
+            finally:
+                activation.leave()
+            bench.session.close_run(run, None)
+            return found
+
+    assert asyncio.run(cells(bench.session.new("run"))) == ["2", "4"]
+    assert [(step.kind, step.name.rpartition(".")[2]) for step in bench.steps()] == [("mcp", "add")] * 2
+    assert asyncio.run(cells(bench.session.replay(bench.record))) == ["2", "4"]
+    assert place.done == {"add 1 1": 1, "add 2 2": 1}
+    assert not bench.notices
+
+
 def test_not_captured(stdio: Place) -> None:
     """Then it is live, and still no HTTP step or effect of its own."""
 

@@ -302,6 +302,46 @@ class TestDurable:
         names = sorted((step.kind, step.name.rpartition(".")[2]) for step in bench.steps())
         assert names == [("tool", "later"), ("tool", "marked"), ("tool", "now"), ("tool", "now")]
 
+    def test_langchain_tools(self) -> None:
+        tools_module = pytest.importorskip("langchain_core.tools")
+        bench = Bench()
+
+        @tools_module.tool
+        def double(n: int) -> int:
+            """Twice as much."""
+            bench.effects["double"] += 1
+            return 2 * n
+
+        @tools_module.tool
+        async def triple(n: int) -> int:
+            """Three times as much."""
+            bench.effects["triple"] += 1
+            return 3 * n
+
+        tools = durable.Toolset(double, langchain=[triple])
+        shown = tools.schemas("json")
+        assert [(tool["name"], tool["description"]) for tool in shown] == [
+            ("double", "Twice as much."),
+            ("triple", "Three times as much."),
+        ]
+        assert shown[0]["parameters"]["required"] == ["n"]
+
+        async def agent() -> list[str]:
+            calls = [("double", 2), ("triple", 2), ("double", "no")]
+            return [(await tools.call(name, {"n": n})).content for name, n in calls]
+
+        bench.crash("after-outcome", 1, agent)
+        found = bench.resume(agent)
+        assert found[:2] == ["4", "6"]
+        assert "ValidationError" in found[2]
+        assert bench.effects == {"double": 1, "triple": 1}
+        assert bench.execute_replay(agent) == found
+        names = [(step.kind, step.name) for step in bench.steps()]
+        assert names[:2] == [("tool", "double"), ("tool", "triple")]
+        off = Bench()
+        off.new(agent, capture=frozenset())
+        assert [step.name for step in off.steps()][:2] == ["double", "triple"]
+
     def test_at_once_in_any_order(self) -> None:
         tools = durable.Toolset(slow, forecast, sphinx_style)
 
