@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 
 import pytest
 from runs import Bench
@@ -509,3 +510,25 @@ def test_prove_answers_for_unsafe_steps() -> None:
 
     send = durable.tool(effect="unsafe")(lambda: "sent")
     assert prove(lambda: [send(), send()], schedules=10).result == ["sent", "sent"]
+
+
+def test_what_a_strand_reads_before_its_first_call_is_the_same_again() -> None:
+    """Also where the strands around it make no call of their own: frameworks nest tasks many deep."""
+    bench = Bench()
+    ask = bench.tool(lambda number: number, name="ask")
+
+    async def innermost(number: str) -> str:
+        return ask(number)
+
+    async def middle(number: str) -> list[str]:
+        own = uuid.uuid4().hex
+        return [own, await asyncio.create_task(innermost(number + own))]
+
+    async def outer() -> list[str]:
+        return await asyncio.create_task(middle(uuid.uuid4().hex))
+
+    async def agent() -> list[list[str]]:
+        return [await asyncio.create_task(outer()) for _ in range(3)]
+
+    value = bench.new(agent)
+    assert bench.execute_replay(agent) == value

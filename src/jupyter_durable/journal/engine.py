@@ -253,9 +253,11 @@ class Engine:
 
     def likely(self, scope: LiveScope) -> RecordedScope | None:
         """The recorded scope that `scope` is, or, before its first call, that its key and spawn index say."""
-        if scope.state == "bound":
+        if scope.state == "bound" or scope.parent is None:
             return scope.recorded
-        return next((r for r in self._recorded(scope) if r.n == scope.index), None)
+        above = self.likely(scope.parent)  # it may not have made a call either
+        group = self.index.children.get((above.id, scope.key), ()) if above is not None else ()
+        return next((r for r in group if r.n == scope.index), None)
 
     # -- binding ---------------------------------------------------------------------------------
 
