@@ -57,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     """
     /json?x=1            a small JSON body, of known length; says which hit it is
     /gzip /big /cookie   the same compressed; 2 MB; with a cookie
+    /long?mb=40          so many MB of unknown length
     /stream?n=5          n server-sent events and [DONE], GAP seconds apart (gap=…, gzip=1)
     /chunks?n=5          n chunks of plain text
     /cut?n=2             n events, then the connection breaks; from hit `ok` on it is whole
@@ -115,6 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _big(self, query: dict[str, str], hit: int) -> None:
         self._answer(200, bytes(range(256)) * 8000, content_type="application/octet-stream")
+
+    def _long(self, query: dict[str, str], hit: int) -> None:
+        self._begin("application/octet-stream")
+        for n in range(int(query["mb"])):
+            self._chunk(n.to_bytes(4, "big") * (1 << 18))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _cookie(self, query: dict[str, str], hit: int) -> None:
         self._json(query, hit, set_cookie="session=planted-secret-cookie; Path=/")

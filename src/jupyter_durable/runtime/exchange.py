@@ -13,9 +13,9 @@ be small; any other passes chunk by chunk as it arrives, and its end comes after
 An error of the transport and a response that asks to try again (408, 409, 429, 5xx) are attempts: they reach
 the caller, and the same call made again in the same strand is the next attempt of the same step; a success is the
 step's outcome, and answers the first call on replay. If the strand goes on with something else, or ends, the last
-attempt becomes the outcome: it was *given up*. It replays as it was, except that a response then says
-`x-should-retry: false` and `retry-after-ms: 1`, so that an SDK does not wait to find that out again. An error that
-ended the run leaves its step open, to be made again.
+attempt becomes the outcome: it was *given up*. On replay it answers as many calls as there were attempts, and if it
+is a response, it says `retry-after-ms: 1`, so that an SDK does not wait between them. An error that ended the run
+leaves its step open, to be made again.
 """
 
 from __future__ import annotations

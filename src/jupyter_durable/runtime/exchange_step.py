@@ -15,15 +15,18 @@ from jupyter_durable.runtime.exchange import Ask, Head, Reader
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.origins import mark
 from jupyter_durable.runtime.recordings import (
+    at_once,
     decode_head,
     delivered,
     encode_head,
-    given_up,
     split,
     without_requests,
 )
 from jupyter_durable.runtime.step import Spec, Step
 from jupyter_durable.runtime.unsettled import exchanges_of
+
+AHEAD = 8 * 1024 * 1024
+"""Bytes that a stream may be ahead of what is stored of it."""
 
 
 class Exchange(Step):
@@ -36,6 +39,7 @@ class Exchange(Step):
         "ended",
         "exchanges",
         "head",
+        "queued",
         "reader",
         "result",
         "siblings",
@@ -59,6 +63,7 @@ class Exchange(Step):
         self.head: Head | None = None
         self.reader: Reader | None = None
         self.count = 0  # chunks delivered, the head among them
+        self.queued = 0  # bytes, since the queue was last waited for
         self.since = 0.0
         self.ended = False
 
@@ -79,6 +84,15 @@ class Exchange(Step):
             return Execute(was.scope, was.pos, was.attempt + 1, self.failures, (), was.step)
         recorded = self.exchanges.answers_again(self)
         return Replay(recorded) if recorded is not None else self.decide()
+
+    async def stopped_again(self) -> None:
+        """Wait to be cancelled, if that is what ended the attempts of this call when it was recorded.
+
+        The journal has them all, and yet one more is made: then, its sender was stopped while it waited.
+        """
+        run = self.run
+        if self.exchanges.used_up(self) and not run.engine.soft:
+            await run.turns.stopped()
 
     def recorded(self, decision: Decision) -> RecordedStep | None:
         """The recorded exchange to give back; None: make it."""
@@ -110,7 +124,7 @@ class Exchange(Step):
         self.exchanges.answered(self, recorded)
         head, body = decode_head(value["head"]), value["body"]
         if recorded.status == "failed" and self.ask.retryable(head):
-            head = given_up(head)
+            head = at_once(head)
         return head, body
 
     def deliver(self, step: RecordedStep) -> Any:
@@ -349,9 +363,18 @@ class Exchange(Step):
             return
         self.exchanges.put(self, data)
         self.count += 1
+        self.queued += len(data)
         if self.reader is not None:
             self.reader.feed(data)
         kill_point("after-chunk")
+
+    @property
+    def ahead(self) -> bool:
+        """Whether so much is queued that the disk should be waited for."""
+        if self.queued < AHEAD:
+            return False
+        self.queued = 0
+        return True
 
     @property
     def finished(self) -> bool:

@@ -158,6 +158,8 @@ class _Live(Answer):
             step.abandon()
             raise
         step.arrived(data)
+        if step.ahead:
+            writer.flush()
         return data
 
     def close(self) -> None:
@@ -228,6 +230,7 @@ async def exchange_async(scope: Scope, ask: Ask, send: Callable[[], Awaitable[As
     """The same for coroutines. What describes the call is taken from `ask` before the first await."""
     step = Exchange(scope, ask)
     turns = step.run.turns
+    await step.stopped_again()
     decision = step.first_decision()
     while True:
         if isinstance(decision, Wait):
@@ -268,9 +271,13 @@ async def _send_async(step: Exchange, send: Callable[[], Awaitable[AsyncSource]]
                 source = await send()
                 head = source.head
                 if not whole(ask, head) and not ask.retryable(head):
-                    if not run.turns.single():
-                        await run.writer.in_turn()
-                    step.began(head)
+                    try:
+                        if not run.turns.single():
+                            await run.writer.in_turn()
+                        step.began(head)
+                    except BaseException:
+                        await source.aclose()
+                        raise
                     return _LiveAsync(step, source)
                 try:
                     body = b"".join([part async for part in source])
@@ -323,6 +330,8 @@ class _LiveAsync(AsyncAnswer):
                     await run.writer.commit_async(step.raised(error), durable=True)
                     step.failed_now()
                 raise
+            if step.ahead:
+                await asyncio.to_thread(run.writer.flush)
             if not run.turns.single():  # who waits for the first of several finds as many as a replay does
                 await run.writer.in_turn()
         except asyncio.CancelledError:

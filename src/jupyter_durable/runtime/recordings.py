@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.model import Payload
 from jupyter_durable.runtime.exchange import Head
 
 
@@ -67,13 +68,13 @@ def without_requests(error: BaseException) -> Iterator[None]:
             vars(owner)[name] = value
 
 
-_DELAYS = (b"retry-after", b"retry-after-ms", b"x-should-retry")
+_DELAYS = (b"retry-after", b"retry-after-ms")
 
 
-def given_up(head: Head) -> Head:
-    """A head that asked to try again until its sender gave up: now it says so at once, and nobody waits."""
+def at_once(head: Head) -> Head:
+    """A head that asks to try again, and now at once: what comes of it is recorded."""
     kept = [header for header in head.headers if header[0].lower() not in _DELAYS]
-    return head._replace(headers=(*kept, (b"retry-after-ms", b"1"), (b"x-should-retry", b"false")))
+    return head._replace(headers=(*kept, (b"retry-after-ms", b"1")))
 
 
 def delivered(recorded: RecordedStep) -> int:
@@ -93,3 +94,22 @@ def split(data: bytes, meta: Mapping[str, Any]) -> tuple[list[bytes], list[float
         chunks.append(data[at : at + size])
         at += size
     return chunks, [ms / 1000 for ms in meta.get("t", [0] * len(chunks))]
+
+
+def response_of(
+    step: RecordedStep, decode: Callable[[Payload | None, int], Any]
+) -> tuple[Head, bytes] | None:
+    """What was received of an exchange, for whoever shows it: head and raw bytes (maybe compressed, maybe only a part).
+
+    None if nothing was, or the outcome is an error. `decode(payload, seq)` gives an entry's value.
+    """
+    if step.chunks:
+        first, *rest = step.chunks
+        head = decode_head(decode(first.payload, first.seq))
+        return head, b"".join([decode(entry.payload, entry.seq) for entry in rest])
+    if step.outcome is None or step.outcome.payload is None:
+        return None
+    value = decode(step.outcome.payload, step.outcome.seq)
+    if isinstance(value, dict) and "head" in value:
+        return decode_head(value["head"]), value["body"]
+    return None

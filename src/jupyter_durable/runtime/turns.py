@@ -14,6 +14,7 @@ the same strand again, and who waits for the first of two does not find both. Wh
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import sys
 import threading
@@ -87,6 +88,11 @@ class _Moving:
         if place != self.place:
             self.place, self.seen = place, now
         return now - self.seen >= _BLOCKED or now - self.since > _PATIENCE
+
+
+def _tick_over(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _cancel_again(task: asyncio.Task[object], *message: object) -> None:
@@ -189,6 +195,19 @@ class Turns:
                 self._order.consume(step.outcome_at)
                 self._stir(loop)
             raise
+
+    async def stopped(self) -> None:
+        """Wait to be cancelled, as long as a timer of the run's own code may do it, and a while; then return."""
+        loop = asyncio.get_running_loop()
+        until = self._clock.monotonic() + LONGEST
+        while self._clock.monotonic() < until or self._timer(loop):
+            future = loop.create_future()
+            # In a context of its own: it is no timer of the run's.
+            tick = loop.call_later(_TICK, _tick_over, future, context=contextvars.Context())
+            try:
+                await future
+            finally:
+                tick.cancel()
 
     def turn_sync(self, place: int, scope: int, *, held: bool = False) -> Grant:
         """The same, blocking the calling thread (and the loop it runs, if it does)."""

@@ -146,7 +146,7 @@ class Exchanges:
             self._answered[state] = known._replace(left=known.left - 1)
             return
         left = recorded.failures - (recorded.status == "failed")
-        if left > 0:
+        if left > 0 or recorded.status == "failed":
             self._answered[state] = _Answered(recorded, left, state.cursor, state.next_pos)
 
     def answers_again(self, step: Exchange) -> RecordedStep | None:
@@ -155,25 +155,31 @@ class Exchanges:
         A success answers the first call, and so mostly there is none. Code that did not mind that the
         first failed makes them all again, as it did then.
         """
-        state, call = step.scope.state, step.call
-        known = self._answered.get(state)
-        if known is None or known.left <= 0 or step.ask.again is False:
+        known = self._known(step)
+        if known is None or known.left <= 0:
             return None
-        if (state.cursor, state.next_pos) != (known.cursor, known.pos):
-            return None
-        was = known.recorded
-        if (was.kind, was.name, was.digest) != (call.kind, call.name, call.digest):
-            return None
+        if step.ask.again or known.recorded.status == "failed":
+            return known.recorded
+        state = step.scope.state
         following = state.steps[state.cursor] if state.replaying else None
-        if step.ask.again or was.status == "failed":
-            return was
-        if following is None or (following.kind, following.name, following.digest) == (
-            call.kind,
-            call.name,
-            call.digest,
-        ):
+        return None if following is None or _same(following, step) else known.recorded
+
+    def used_up(self, step: Exchange) -> bool:
+        """Whether `step` is one attempt more than there were when it was given up."""
+        known = self._known(step)
+        return known is not None and known.left <= 0 and known.recorded.status == "failed"
+
+    def _known(self, step: Exchange) -> _Answered | None:
+        state = step.scope.state
+        known = self._answered.get(state)
+        if known is None or step.ask.again is False or not _same(known.recorded, step):
             return None
-        return was
+        return known if (state.cursor, state.next_pos) == (known.cursor, known.pos) else None
+
+
+def _same(recorded: RecordedStep, step: Exchange) -> bool:
+    call = step.call
+    return (recorded.kind, recorded.name, recorded.digest) == (call.kind, call.name, call.digest)
 
 
 def _other(one: Exchange, another: Exchange) -> bool:
