@@ -259,7 +259,7 @@ def test_completion(kernel: Kernel) -> None:
                 return [start + match for match in content["matches"]]
 
     assert offered("%durable ")[:2] == ["%durable list", "%durable show"]
-    assert len(offered("%durable ")) == 11
+    assert len(offered("%durable ")) == 13
     assert offered("%durable re") == ["%durable resume", "%durable retry"]
     assert offered("%durable show res") == ["%durable show research"]
     run = kernel.check("durable.open_store().runs(name='research')[0].id[:13]").result

@@ -134,9 +134,9 @@ def _show(host: KernelHost, rest: str) -> None:
     if len(words) == 2:
         step = _step(steps, words[1], record)
         talk = store.messages(record.id, step.id) if step.kind == "model" else []
-        rows = [row for row in _facts(step) if not talk or row[0] not in ("call", "result")]
-        rows += [(message.role, message.text) for message in talk]
-        host.publish(display.table(("", step.name), rows))
+        facts = [fact for fact in _facts(step) if not talk or fact[0] not in ("call", "result")]
+        facts += [(message.role, message.text) for message in talk]
+        host.publish(display.table(("", step.name), facts))
         return
     info = store.run(record.id)
     before = f"{info.name} {short(info.id)}: {info.status} {ago(_now() - info.updated_at)}"
