@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import json
 import re
 import time
 from base64 import b64decode
@@ -83,10 +85,11 @@ def decode(stored: tuple[Payload, dict[bytes, Chunk]], **how: Any) -> Any:
 
 
 def written(stored: tuple[Payload, dict[bytes, Chunk]]) -> bytes:
-    """All that gets to the disk, and what base64 in it stands for."""
+    """All that gets to the disk, and what base64 in it stands for, inflated."""
     data = stored[0].body + b"".join(chunk.data for chunk in stored[1].values())
     texts = re.findall(rb'"([A-Za-z0-9+/]{8,}=*)"', data)
-    return data + b"".join(b64decode(text) for text in texts if len(text) % 4 == 0)
+    parts = [data, *(b64decode(text) for text in texts if len(text) % 4 == 0)]
+    return b"".join([*parts, *(gzip.decompress(part) for part in parts if part[:2] == b"\x1f\x8b")])
 
 
 # -- what is one -------------------------------------------------------------------------------------------
@@ -126,6 +129,9 @@ def test_ordinary_text_is_not_taken_for_a_key(text: str) -> None:
         (f"a {PEM} b", "a ••• b"),
         (PEM[:60], "•••"),
         (f"{KEYS['aws']},{KEYS['github']}", "•••,•••"),
+        ('{"user": "me", "password": "hunter two"}', '{"user": "me", "password": "•••"}'),
+        ('{"arguments": "{\\"api_key\\":\\"x1\\"}"}', '{"arguments": "{\\"api_key\\":\\"•••\\"}"}'),
+        ("sent {'Authorization': 'x1', 'n': 'a'}", "sent {'Authorization': '•••', 'n': 'a'}"),
     ],
 )
 def test_only_the_secret_part_is_hidden(text: str, shown: str) -> None:
@@ -324,6 +330,9 @@ VALUES: dict[str, Any] = {
     "deque": deque([KEY]),
     "bytes": f"x {KEY}".encode(),
     "many bytes": f"{LONG} {KEY} {LONG}".encode(),
+    "body": b'{"user": "me", "refresh_token": "hunter-two-plain"}',
+    "gzipped body": gzip.compress(b'{"user": "me", "refresh_token": "hunter-two-plain"}' * 20),
+    "JSON in a text": json.dumps({"call": json.dumps({"user": "me", "password": "hunter-two-plain"})}),
     "bytearray": bytearray(f"x {KEY}".encode()),
     "long text": f"{LONG} {KEY} {LONG}",
     "long text, late": LONG * 30 + KEY,

@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import re
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jupyter_durable.codec.plain import dumps
-from jupyter_durable.codec.shapes import GATES, LOOSE, Gate, find, is_secret, is_secret_variable
+from jupyter_durable.codec.shapes import GATES, LOOSE, Gate, fields, find, is_secret, is_secret_variable
 from jupyter_durable.errors import DurableError
 
 HIDDEN = "•••"
@@ -30,6 +31,8 @@ _SHORTEST_VARIABLE = 8
 _MET = 32  # values; each costs 40 ns a text
 _WINDOW = 1 << 20
 _OVERLAP = 1 << 13
+_DEFLATED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how gzip and zlib data begin
+_INFLATED = 16 << 20
 _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 _META = re.compile(r"[\\\[\](){}*+?|^$]")
 _COMMON = frozenset("etaoinshrdlcumwfgpybvETAOINSHRDLCUMWFGPYBV")
@@ -211,7 +214,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def holds_bytes(data: Any, *, packed: bool = False) -> bool:
-    """The same for bytes, which may be text in UTF-8, patterns of the user's included.
+    """The same for bytes, which may be text in UTF-8, deflated or not; patterns of the user's and fields included.
 
     `packed`: texts may stand in it without borders, or with their letters in four bytes each. Such data is
     looked at a megabyte at a time (about 3 ms).
@@ -220,6 +223,8 @@ def holds_bytes(data: Any, *, packed: bool = False) -> bool:
     True
     """
     view = memoryview(data)
+    if bytes(view[:2]) in _DEFLATED and (inflated := _inflate(view)):
+        view = memoryview(inflated)
     if view.format != "B" or view.ndim != 1:
         view = view.cast("B")
     gates = LOOSE if packed else GATES
@@ -227,16 +232,27 @@ def holds_bytes(data: Any, *, packed: bool = False) -> bool:
         text = str(view[max(start - _OVERLAP, 0) : start + _WINDOW], "latin-1")
         if packed:
             text = text.replace("\0", "")
-        if holds(text, gates) or (_patterns and matches(text)):
+        if holds(text, gates) or any(fields(text)) or (_patterns and matches(text)):
             return True
     return False
 
 
+def _inflate(view: memoryview) -> bytes:
+    """The beginning of what was compressed; nothing if it was not."""
+    try:
+        return zlib.decompressobj(47).decompress(
+            view, _INFLATED
+        )  # 47: gzip or zlib, whichever the header says
+    except zlib.error:
+        return b""
+
+
 def spans(text: str) -> list[tuple[int, int]]:
     """Where secrets stand in `text`, in order, not touching each other."""
-    if not _patterns and not holds(text):
+    found = [*fields(text)]
+    if not found and not _patterns and not holds(text):
         return []
-    found = list(find(text))
+    found += find(text)
     for literal in _literals:
         start = text.find(literal)
         while start >= 0:

@@ -16,6 +16,113 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+# -- names -------------------------------------------------------------------------------------------
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+SECRET_FIELDS: frozenset[str] = _words(
+    """
+    apikey accesskey accesskeyid awsaccesskeyid secretkey secretaccesskey privatekey signingkey subscriptionkey
+    accesstoken refreshtoken idtoken authtoken authorizationtoken bearertoken sessiontoken securitytoken
+    csrftoken xsrftoken apitoken bottoken accountkey sharedkey connectionstring clientassertion codeverifier devicecode
+    secret password passwd passphrase authorization cookie cookies setcookie credential credentials jwt
+    """
+)
+"""Names, without case and punctuation, that end like this carry a secret: `X-Api-Key`, `openai_api_key`."""
+
+PLAIN_WORDS: frozenset[str] = _words("token auth pwd pass sessionid bearer")
+"""Names that carry one if the value looks like one: `{"token": "ETH"}` is a word."""
+
+_NOT_LETTERS = re.compile(r"[^a-z0-9]")
+_ENDINGS = tuple(sorted(SECRET_FIELDS))
+_LONGEST_NAME = 100
+_ENVIRONMENT = re.compile(
+    r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)(?:_?\d+)?$|PASSWORD"
+)
+
+
+@functools.lru_cache(4096)
+def is_secret_name(name: str) -> bool:
+    """Whether whatever a field of that name holds is a secret.
+
+    >>> is_secret_name("X-Api-Key"), is_secret_name("clientSecret"), is_secret_name("max_tokens")
+    (True, True, False)
+    """
+    return _NOT_LETTERS.sub("", name.lower()).endswith(_ENDINGS)
+
+
+@functools.lru_cache(4096)
+def is_plain_word(name: str) -> bool:
+    """Whether a field of that name may hold a secret."""
+    return _NOT_LETTERS.sub("", name.lower()) in PLAIN_WORDS
+
+
+def looks_random(value: str) -> bool:
+    """Whether a value could be a secret by itself: no space or slash, and long, or with digits in it.
+
+    >>> looks_random("ya29.a0AfH6"), looks_random("users/7"), looks_random("ETH")
+    (True, False, False)
+    """
+    if len(value) < 8 or any(c.isspace() or c == "/" for c in value[:512]):
+        return False
+    return len(value) >= 12 or any(c.isdigit() for c in value)
+
+
+def is_secret(name: object, value: object) -> bool:
+    """Whether a field holds a secret, by its name; the value decides where the name alone does not.
+
+    >>> is_secret("token", "BTC"), is_secret("token", "tok-4711-0815"), is_secret("password", "")
+    (False, True, False)
+    """
+    if value is None or (type(value) in (str, bytes) and not value):
+        return False
+    text = str(name, "latin-1") if type(name) is bytes else name
+    if type(text) is not str:
+        return False
+    if len(text) > _LONGEST_NAME:
+        return False
+    if is_secret_name(text):
+        return True
+    if not is_plain_word(text) or not isinstance(value, str | bytes):
+        return False
+    return looks_random(value if isinstance(value, str) else str(value[:1000], "latin-1"))
+
+
+_innocent: set[str] = set()
+_INNOCENT = 10_000
+
+
+def innocent(names: Iterable[str]) -> bool:
+    """Whether no field of these names may hold a secret. Names seen before cost 20 ns each.
+
+    >>> innocent({"q": 1, "max_tokens": 2}), innocent({"api_key": 1})
+    (True, False)
+    """
+    if _innocent.issuperset(names):
+        return True
+    for name in names:
+        if name not in _innocent and type(name) is str and len(name) <= _LONGEST_NAME:
+            if is_secret_name(name) or is_plain_word(name):
+                return False
+            if len(_innocent) < _INNOCENT:
+                _innocent.add(name)
+    return True
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether an environment variable of that name holds a secret.
+
+    >>> is_secret_variable("OPENAI_API_KEY"), is_secret_variable("PATH")
+    (True, False)
+    """
+    return _ENVIRONMENT.search(name) is not None
+
+
+# -- shapes -----------------------------------------------------------------------------------------
+
 
 class Shape(NamedTuple):
     """One kind of key.
@@ -129,7 +236,14 @@ def _search(anchor: str, shapes: list[Shape], *, loose: bool) -> Callable[[str],
     return re.compile(f"{anchor}{glance}(?:{patterns})").search
 
 
-GATES: tuple[Gate, ...] = _gates(loose=False)
+# Fields inside a text: JSON in a string (in JSON text its quotes have backslashes), the repr of a dict.
+_FIELD = re.compile(r"[\"']([\w-]{3,60})\\{0,3}[\"']\s*:\s*\\{0,3}[\"']([^\"'\\]+)")
+_ENDS = "|".join(sorted({word[-3:] for word in SECRET_FIELDS | PLAIN_WORDS}))
+_FIELDS: tuple[Gate, ...] = tuple(
+    (quote, re.compile(f"(?i){re.escape(quote)}(?<=(?:{_ENDS}){re.escape(quote)}){rest}").search)
+    for quote, rest in (("\\", r"\\*\"\s*:\s*\\+\""), ("'", r"\s*:\s*'"))
+)
+GATES: tuple[Gate, ...] = _gates(loose=False) + _FIELDS
 """A character, and what looks closer if it is there: a text in which no gate opens has no secret in it."""
 
 LOOSE: tuple[Gate, ...] = _gates(loose=True)
@@ -148,106 +262,13 @@ def find(text: str) -> Iterator[tuple[int, int]]:
         yield match.span(match.lastindex or 0)
 
 
-# -- names -------------------------------------------------------------------------------------------
+def fields(text: str) -> Iterator[tuple[int, int]]:
+    """Where the values of fields with secret names stand in a text that is JSON, or holds JSON.
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-SECRET_FIELDS: frozenset[str] = _words(
+    >>> list(fields('say {"password": "hunter2"}'))
+    [(18, 25)]
     """
-    apikey accesskey accesskeyid awsaccesskeyid secretkey secretaccesskey privatekey signingkey subscriptionkey
-    accesstoken refreshtoken idtoken authtoken authorizationtoken bearertoken sessiontoken securitytoken
-    csrftoken xsrftoken apitoken bottoken accountkey sharedkey connectionstring clientassertion codeverifier devicecode
-    secret password passwd passphrase authorization cookie cookies setcookie credential credentials jwt
-    """
-)
-"""Names, without case and punctuation, that end like this carry a secret: `X-Api-Key`, `openai_api_key`."""
-
-PLAIN_WORDS: frozenset[str] = _words("token auth pwd pass sessionid bearer")
-"""Names that carry one if the value looks like one: `{"token": "ETH"}` is a word."""
-
-_NOT_LETTERS = re.compile(r"[^a-z0-9]")
-_ENDINGS = tuple(sorted(SECRET_FIELDS))
-_LONGEST_NAME = 100
-_ENVIRONMENT = re.compile(
-    r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)(?:_?\d+)?$|PASSWORD"
-)
-
-
-@functools.lru_cache(4096)
-def is_secret_name(name: str) -> bool:
-    """Whether whatever a field of that name holds is a secret.
-
-    >>> is_secret_name("X-Api-Key"), is_secret_name("clientSecret"), is_secret_name("max_tokens")
-    (True, True, False)
-    """
-    return _NOT_LETTERS.sub("", name.lower()).endswith(_ENDINGS)
-
-
-@functools.lru_cache(4096)
-def is_plain_word(name: str) -> bool:
-    """Whether a field of that name may hold a secret."""
-    return _NOT_LETTERS.sub("", name.lower()) in PLAIN_WORDS
-
-
-def looks_random(value: str) -> bool:
-    """Whether a value could be a secret by itself: no space or slash, and long, or with digits in it.
-
-    >>> looks_random("ya29.a0AfH6"), looks_random("users/7"), looks_random("ETH")
-    (True, False, False)
-    """
-    if len(value) < 8 or any(c.isspace() or c == "/" for c in value[:512]):
-        return False
-    return len(value) >= 12 or any(c.isdigit() for c in value)
-
-
-def is_secret(name: object, value: object) -> bool:
-    """Whether a field holds a secret, by its name; the value decides where the name alone does not.
-
-    >>> is_secret("token", "BTC"), is_secret("token", "tok-4711-0815"), is_secret("password", "")
-    (False, True, False)
-    """
-    if value is None or (type(value) in (str, bytes) and not value):
-        return False
-    text = str(name, "latin-1") if type(name) is bytes else name
-    if type(text) is not str:
-        return False
-    if len(text) > _LONGEST_NAME:
-        return False
-    if is_secret_name(text):
-        return True
-    if not is_plain_word(text) or not isinstance(value, str | bytes):
-        return False
-    return looks_random(value if isinstance(value, str) else str(value[:1000], "latin-1"))
-
-
-_innocent: set[str] = set()
-_INNOCENT = 10_000
-
-
-def innocent(names: Iterable[str]) -> bool:
-    """Whether no field of these names may hold a secret. Names seen before cost 20 ns each.
-
-    >>> innocent({"q": 1, "max_tokens": 2}), innocent({"api_key": 1})
-    (True, False)
-    """
-    if _innocent.issuperset(names):
-        return True
-    for name in names:
-        if name not in _innocent and type(name) is str and len(name) <= _LONGEST_NAME:
-            if is_secret_name(name) or is_plain_word(name):
-                return False
-            if len(_innocent) < _INNOCENT:
-                _innocent.add(name)
-    return True
-
-
-def is_secret_variable(name: str) -> bool:
-    """Whether an environment variable of that name holds a secret.
-
-    >>> is_secret_variable("OPENAI_API_KEY"), is_secret_variable("PATH")
-    (True, False)
-    """
-    return _ENVIRONMENT.search(name) is not None
+    if '":' in text or "':" in text or '" :' in text:
+        for match in _FIELD.finditer(text):
+            if is_secret(match[1], match[2]):
+                yield match.span(2)
