@@ -23,6 +23,7 @@ from jupyter_durable.capture.toolset.results import ToolResult
 from jupyter_durable.capture.toolset.schemas import ArgumentError, Provider
 from jupyter_durable.capture.toolset.servers import Config, ServerLostError, Servers, list_tools, read_config
 from jupyter_durable.errors import ApprovalRejected, DurableError
+from jupyter_durable.runtime.context import SCOPE, owned
 from jupyter_durable.runtime.step import Spec
 from jupyter_durable.runtime.steps import perform, perform_async
 
@@ -202,7 +203,7 @@ class Toolset:
             if server not in self._listed:
 
                 def call(server: str = server) -> Any:
-                    return self._servers.use(server, list_tools).result()
+                    return self._servers.use_sync(server, list_tools)
 
                 self._listed[server] = perform(self._listing(server), call, (), {})
         self._cache = None
@@ -221,7 +222,9 @@ class Toolset:
         return await self.load()
 
     async def __aexit__(self, *exc: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.close)
+        with owned(SCOPE.get()):  # the thread that waits for the servers is no strand of the run
+            closing = asyncio.get_running_loop().run_in_executor(None, self.close)
+        await closing
 
     def __enter__(self) -> Toolset:
         return self.load_sync()

@@ -189,7 +189,7 @@ class McpTool:
 
         def call(**given: Any) -> Any:
             use = calling(self.tool, given, reporter(SCOPE.get()))
-            return self.servers.use(self.server, use).result()
+            return self.servers.use_sync(self.server, use)
 
         return from_mcp(self.name, perform(self._spec, call, (), arguments))
 

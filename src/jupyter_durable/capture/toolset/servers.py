@@ -247,6 +247,15 @@ class Servers:
         with owned(SCOPE.get()):
             return asyncio.run_coroutine_threadsafe(self._servers[name].use(use), self._running())
 
+    def use_sync(self, name: str, use: Use) -> Any:
+        """The same, waited for; interrupting it cancels the request."""
+        future = self.use(name, use)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
     async def use_async(self, name: str, use: Use) -> Any:
         """The same, awaited; cancelling it cancels the request."""
         return await asyncio.wrap_future(self.use(name, use))
