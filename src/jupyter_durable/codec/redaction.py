@@ -287,6 +287,20 @@ def mask(text: str) -> str:
     return "".join([*parts, text[last:]])
 
 
+def step_name(name: str) -> str:
+    """A step's name without what `redact` was given: it is in the clear wherever the step is.
+
+    It is also part of what the step is, so nothing else counts that differs between processes: what the
+    environment holds, what was met. Known shapes are hidden when the name is given (`shapes.hide`).
+    """
+    if _given or _patterns:
+        for literal in _given:
+            name = name.replace(literal, HIDDEN)
+        for pattern in _patterns:
+            name = pattern.sub(HIDDEN, name)
+    return name
+
+
 def masked(data: Any) -> Any:
     """JSON-like data with dots for every secret: in texts, and under key-like names.
 

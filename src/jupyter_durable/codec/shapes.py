@@ -262,6 +262,22 @@ def find(text: str) -> Iterator[tuple[int, int]]:
         yield match.span(match.lastindex or 0)
 
 
+def hide(text: str, mark: str) -> str:
+    """`text` with `mark` for every known shape: the same in every process, whatever it learned to be secret.
+
+    >>> hide("/v1/sk-abc123def456ghi789/x", "-")
+    '/v1/-/x'
+    """
+    if not any(anchor in text and search(text) for anchor, search in GATES):
+        return text
+    parts: list[str] = []
+    last = 0
+    for start, end in find(text):
+        parts += [text[last:start], mark]
+        last = end
+    return "".join([*parts, text[last:]])
+
+
 def fields(text: str) -> Iterator[tuple[int, int]]:
     """Where the values of fields with secret names stand in a text that is JSON, or holds JSON.
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_durable.codec.redaction import mask
+from jupyter_durable.codec.redaction import HIDDEN, step_name
+from jupyter_durable.codec.shapes import hide
 from jupyter_durable.errors import DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Wait
 from jupyter_durable.journal.index import RecordedStep
@@ -40,7 +41,7 @@ class Spec:
     limiter: Limiter | None = None
 
     def __post_init__(self) -> None:
-        self.name = mask(self.name)  # it is in the clear wherever the step is
+        self.name = hide(self.name, HIDDEN)
 
 
 class Step:
@@ -59,7 +60,7 @@ class Step:
             raise stopping
         flag, refs = unwinding(run.id)
         digest, self.text, self.fixed = run.canonical.identify(args, kwargs)
-        self.call = Call(spec.kind, spec.name, digest, spec.effect, flag, refs)
+        self.call = Call(spec.kind, step_name(spec.name), digest, spec.effect, flag, refs)
         self.decision: Execute
         self.failures = 0
         self.started = False

@@ -18,8 +18,8 @@ from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from jupyter_durable.codec import shapes
 from jupyter_durable.codec.redaction import HIDDEN as HIDDEN
-from jupyter_durable.codec.redaction import concerns, mask
-from jupyter_durable.codec.shapes import is_plain_word, looks_random
+from jupyter_durable.codec.redaction import mask
+from jupyter_durable.codec.shapes import find, hide, is_plain_word, looks_random
 from jupyter_durable.codec.shapes import is_secret_name as is_secret_name
 
 # In URLs these are words that carry a credential if the value looks like one; in JSON they do not.
@@ -52,8 +52,8 @@ def is_secret(name: str, value: Any, *, in_url: bool = False) -> bool:
     if not isinstance(value, str):
         return False
     if in_url and _NOT_LETTERS.sub("", name.lower()) in _URL_WORDS:
-        return looks_random(value) or concerns(value)
-    return is_plain_word(name) and concerns(value)
+        return looks_random(value) or any(find(value))
+    return is_plain_word(name) and any(find(value))
 
 
 def scrub(value: Any) -> Any:
@@ -131,13 +131,12 @@ def split_url(url: str) -> Url:
     except ValueError:  # a bracket that is no IPv6 address
         parts = SplitResult("", "", url.partition("?")[0].rpartition("@")[2], "", "")
     userinfo, at, place = parts.netloc.rpartition("@")
-    path = _IN_PATH.sub(rf"\g<keep>{HIDDEN}", parts.path)
-    path = mask(path)
+    path = hide(_IN_PATH.sub(rf"\g<keep>{HIDDEN}", parts.path), HIDDEN)
     shown, identity = _split_query(parts.query)
     scheme = f"{parts.scheme}://" if parts.scheme else ""
     place = place.lower()
     return Url(
-        f"{scheme}{HIDDEN + at if userinfo or at else ''}{place}{path}{'?' if shown else ''}{shown}",
+        f"{scheme}{HIDDEN + at if userinfo or at else ''}{place}{mask(path)}{'?' if shown else ''}{shown}",
         f"{scheme}{place}{path}{'?' if identity else ''}{identity}",
         parts,
     )
@@ -159,10 +158,9 @@ def _split_query(query: str) -> tuple[str, str]:
         ):
             shown.append(f"{raw}={HIDDEN}")
             continue
-        hidden = mask(value)
-        pair = pair if hidden == value else f"{raw}={hidden}"
-        shown.append(pair)
-        identity.append(pair)
+        # What this process alone knows to be secret must not change what the call is recognised by.
+        shown.append(f"{raw}={mask(value)}" if "=" in pair else pair)
+        identity.append(f"{raw}={hide(value, HIDDEN)}" if "=" in pair else pair)
     return "&".join(shown), "&".join(identity)
 
 
