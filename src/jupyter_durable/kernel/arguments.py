@@ -258,6 +258,20 @@ def parse(line: str, shell: Any = None) -> CellArguments:
     )
 
 
+def options() -> dict[str, bool]:
+    """The options of a `%%durable` line, and whether a value must follow each.
+
+    >>> options()["--new"], options()["--resume"]
+    (False, True)
+    """
+    return {
+        name: action.nargs is None
+        for action in _parser()._actions
+        for name in action.option_strings
+        if name.startswith("--")
+    }
+
+
 def help_text() -> str:
     """What `%%durable?` shows."""
     return str(_parser().format_help())

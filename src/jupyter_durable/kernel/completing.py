@@ -5,17 +5,15 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
+from jupyter_durable.kernel import arguments
 from jupyter_durable.kernel.choosing import lookup, of_notebook, short
 
 if TYPE_CHECKING:
     from jupyter_durable.kernel.host import KernelHost
 
 MOST = 30  # runs among the offers
-OPTIONS = (
-    *("--new", "--resume", "--replay", "--plan", "--rerun-from", "--tool", "--store", "--park-after"),
-    *("--budget", "--max-steps"),
-)
 _TAKE_RUN = {"show", "plan", "cost", "resume", "goto", "fork", "cancel", "retry", "supply", "fail", "budget"}
+_REPEATED = {"--tool", "--capture", "--no-capture", "--ignore-host"}
 _TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}
 
 
@@ -61,9 +59,10 @@ def _of_cell(host: KernelHost, before: list[str]) -> list[str]:
                 for name, value in host.shell.user_ns.items()
                 if isinstance(value, FunctionType) and not name.startswith("_")
             ]
-        case "--store" | "--park-after":
-            return []
-    options = [option for option in OPTIONS if option not in before or option == "--tool"]
+    takes_value = arguments.options()
+    if takes_value.get(before[-1]):
+        return []
+    options = [option for option in takes_value if option not in before or option in _REPEATED]
     if len(before) > 1:
         return options
     own = of_notebook(host.store().journal, None, host.place().notebook)[:MOST]
