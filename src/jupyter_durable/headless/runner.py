@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.clock import Clock, SystemClock
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
@@ -154,7 +155,7 @@ def run_job(
         seconds=round(clock.monotonic() - started, 3),
         cell=None if status == "completed" else client.cell,
         where=None if status == "completed" else client.where,
-        error=client.why or unsaved,
+        error=mask(why) if (why := client.why or unsaved) else why,
         runs=runs(job),
     )
 
