@@ -599,3 +599,28 @@ def test_a_long_body_in_pieces(bench: Bench, server: Server) -> None:
 
     value = bench.new(agent)
     assert replays(bench, server, agent) == value
+
+
+@pytest.mark.parametrize("read_on", [True, False])
+def test_a_stream_that_outlives_its_run(bench: Bench, server: Server, read_on: bool) -> None:
+    """Read or closed when the run has failed: it is nobody's any more; the run resumes and asks anew."""
+    kept: list[Any] = []
+    fail = True
+
+    def agent() -> Any:
+        client = httpx2.Client()
+        answer = client.send(client.build_request("GET", server.url + "/stream?n=3&gap=0.01"), stream=True)
+        parts = answer.iter_raw()
+        kept[:] = [answer, parts]
+        found = [next(parts)]
+        if fail:
+            raise ValueError("stop")
+        return found + list(parts)
+
+    with pytest.raises(ValueError, match="stop"):
+        bench.new(agent)
+    if read_on:
+        assert len(list(kept[1])) == 3
+    kept[0].close()
+    fail = False
+    assert bench.resume(agent)[0] == b"data: 0/2\n\n"

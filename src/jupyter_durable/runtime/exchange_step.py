@@ -359,7 +359,7 @@ class Exchange(Step):
 
     def arrived(self, data: bytes) -> None:
         """A chunk is about to be handed on."""
-        if self.ended:  # after its last event, which the consumer took for its end
+        if self.over:  # after its last event, which the consumer took for its end, or after the run
             return
         self.exchanges.put(self, data)
         self.count += 1
@@ -367,6 +367,11 @@ class Exchange(Step):
         if self.reader is not None:
             self.reader.feed(data)
         kill_point("after-chunk")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be written of it."""
+        return self.ended or self.run.closed
 
     @property
     def ahead(self) -> bool:
@@ -386,13 +391,13 @@ class Exchange(Step):
         self.exchanges.open.pop(self, None)
         kill_point("after-call")
         self.leave(clean=True)
-        return [] if self.ended else [self.outcome("completed")]
+        return [] if self.over else [self.outcome("completed")]
 
     def closed(self, *, left: bool = False) -> list[Draft]:
         """The entries of a stream that is closed, or (`left`) that nobody closes: its consumer has gone on."""
         self.exchanges.open.pop(self, None)
         self.leave(clean=True)
-        if self.ended:
+        if self.over:
             return []
         more: dict[str, Any] = {"left": True} if left else {}
         if not self.finished:

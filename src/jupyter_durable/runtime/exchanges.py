@@ -146,11 +146,13 @@ class _Live(Answer):
             with step.inside():
                 data = next(self._chunks)
         except StopIteration:
-            writer.commit(step.exhausted(), durable=True)
-            step.delivered()
+            drafts = step.exhausted()
+            if not step.run.closed:
+                writer.commit(drafts, durable=True)
+                step.delivered()
             raise
         except Exception as error:
-            if not step.ended:
+            if not step.over:
                 writer.commit(step.raised(error), durable=True)
                 step.failed_now()
             raise
@@ -322,11 +324,13 @@ class _LiveAsync(AsyncAnswer):
                 with step.inside():
                     data: bytes = await anext(self._chunks)
             except StopAsyncIteration:
-                await run.writer.commit_async(step.exhausted(), durable=True)
-                step.delivered()
+                drafts = step.exhausted()
+                if not run.closed:
+                    await run.writer.commit_async(drafts, durable=True)
+                    step.delivered()
                 raise
             except Exception as error:
-                if not step.ended:
+                if not step.over:
                     await run.writer.commit_async(step.raised(error), durable=True)
                     step.failed_now()
                 raise
