@@ -3,6 +3,7 @@
     prove(agent, schedules=50)     shuffled timings and crashes at every kind of moment; the result must not change
     crash_at("after-call", nth=3)  one crash, where you want it
     MemoryStore(), ManualClock()   a store without files, a clock that moves when you say so
+    check_instrument(mine, calls)  the contract of an instrument (`jupyter_durable.testing.instruments` shows how to write one)
     FakeProvider(script)           a model server on loopback that says what you tell it to, in every wire format
     reply, call, fault, cut, ...   what a script is made of (`jupyter_durable.testing.provider` has the tour)
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_durable.runtime.kill_points import KILL_POINTS
     from jupyter_durable.store.memory import MemoryStore
+    from jupyter_durable.testing.instruments import BrokenInstrument, check_instrument
     from jupyter_durable.testing.provider import (
         FakeProvider,
         ProviderProcess,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KILL_POINTS",
+    "BrokenInstrument",
     "Crash",
     "FakeProvider",
     "ManualClock",
@@ -53,6 +56,7 @@ __all__ = [
     "Proof",
     "ProviderProcess",
     "call",
+    "check_instrument",
     "crash_at",
     "cut",
     "drop",
@@ -72,6 +76,7 @@ _PROVING = ("Crash", "ManualClock", "NotProven", "Proof", "crash_at", "execute",
 _HOMES = {
     "KILL_POINTS": "jupyter_durable.runtime.kill_points",
     "MemoryStore": "jupyter_durable.store.memory",
+    **dict.fromkeys(("BrokenInstrument", "check_instrument"), "jupyter_durable.testing.instruments"),
     **dict.fromkeys(_PROVING, "jupyter_durable.testing.proving"),
 }
 
