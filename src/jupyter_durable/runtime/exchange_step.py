@@ -397,7 +397,7 @@ class Exchange(Step):
         """The entries of a stream that is closed, or (`left`) that nobody closes: its consumer has gone on."""
         self.exchanges.open.pop(self, None)
         self.leave(clean=True)
-        if self.over:
+        if self.ended if left else self.over:  # the run's own end comes when it is closed
             return []
         more: dict[str, Any] = {"left": True} if left else {}
         if not self.finished:
