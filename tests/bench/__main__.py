@@ -8,8 +8,11 @@ import json
 import platform
 import sqlite3
 
-from bench_figures import ALL
+import bench_capture
+import bench_figures
 from bench_kit import Figure, directory
+
+ALL = bench_figures.ALL | bench_capture.ALL
 
 
 def main() -> None:

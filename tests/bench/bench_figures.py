@@ -258,7 +258,8 @@ WORDS = [
 ]
 
 
-def _message(turn: int, role: str, size: int) -> dict[str, str]:
+def message(turn: int, role: str, size: int) -> dict[str, str]:
+    """New information of that size, the same for the same turn."""
     source = random.Random(f"{role}/{turn}")
     text = ""
     while len(text) < size:
@@ -269,7 +270,7 @@ def _message(turn: int, role: str, size: int) -> dict[str, str]:
 @durable.tool
 def complete(messages: list[dict[str, str]], model: str = "m-1") -> dict[str, str]:
     """A model: the answer is new information, and so is every question."""
-    return _message(len(messages), "assistant", 700)
+    return message(len(messages), "assistant", 700)
 
 
 def conversation(place: Path, turns: int) -> tuple[int, int, int]:
@@ -283,7 +284,7 @@ def conversation(place: Path, turns: int) -> tuple[int, int, int]:
         with live(session):
             messages: list[dict[str, str]] = []
             for turn in range(turns):
-                messages.append(_message(turn, "user", 300))
+                messages.append(message(turn, "user", 300))
                 messages.append(complete(messages))
     sizes = [len(json.dumps(message)) for message in messages]
     return size(place) - empty, sum(sizes) + sum(sizes[1::2]), sum(sizes)
