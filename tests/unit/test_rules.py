@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from runs import Bench
@@ -100,6 +103,171 @@ def test_deleting_the_first_read_never_answers_the_second_with_its_value(bench: 
 
     assert bench.new(before) == ("old", "new")
     assert bench.fork(after) == "newer"
+
+
+def _strands(bench: Bench) -> tuple[Any, Any, Callable[..., Any]]:
+    """A world with `read` and `write`, and a strand that reads."""
+    state = ["old"]
+
+    read = bench.tool(lambda: state[0], name="read")
+    write = bench.tool(lambda value: state.__setitem__(0, value), name="write")
+
+    async def reader(name: str) -> str:
+        return str(read())
+
+    return read, write, reader
+
+
+def test_a_call_inserted_before_strands_makes_them_anew(bench: Bench) -> None:
+    """What the same strand spawns after a new call may depend on it, though its own calls are as recorded."""
+    _, write, reader = _strands(bench)
+
+    async def before() -> list[str]:
+        return await asyncio.gather(reader("a"), reader("b"))
+
+    async def after() -> list[str]:
+        write("new")
+        return await asyncio.gather(reader("a"), reader("b"))
+
+    assert bench.new(before) == ["old", "old"]
+    assert bench.fork(after) == ["new", "new"]
+    assert bench.execute_replay(after) == ["new", "new"]
+
+
+def test_a_call_deleted_before_strands_makes_them_anew(bench: Bench) -> None:
+    """They were spawned after it: without it they are not the same."""
+    _, write, reader = _strands(bench)
+
+    async def before() -> list[str]:
+        write("new")
+        return await asyncio.gather(reader("a"), reader("b"))
+
+    async def after() -> list[str]:
+        return await asyncio.gather(reader("a"), reader("b"))
+
+    assert bench.new(before) == ["new", "new"]
+    assert bench.fork(after) == ["new", "new"]
+    assert bench.effects["read()"] == 4
+
+
+def test_strands_deleted_or_swapped_before_a_call_make_it_anew(bench: Bench) -> None:
+    """A skipped strand ends the replay of the one that spawned it, from its first call on."""
+    read, write, reader = _strands(bench)
+
+    async def writer(value: str) -> None:
+        write(value)
+
+    async def before() -> tuple[str, list[str]]:
+        await asyncio.gather(writer("new"))
+        return read(), await asyncio.gather(reader("a"))
+
+    async def without() -> tuple[str, list[str]]:
+        return read(), await asyncio.gather(reader("a"))
+
+    async def swapped() -> tuple[list[str], str]:
+        found = await asyncio.gather(reader("a"))
+        await asyncio.gather(writer("newer"))
+        return found, read()
+
+    assert bench.new(before) == ("new", ["new"])
+    assert bench.fork(without) == ("new", ["new"])
+    assert bench.effects["read()"] == 4
+    assert bench.fork(swapped) == (["new"], "newer")
+    assert bench.effects["read()"] == 6
+
+
+def test_siblings_of_a_changed_strand_replay(bench: Bench) -> None:
+    """They had been spawned before the change; what follows when they are joined is made anew."""
+    look = bench.tool(lambda *what: what, name="look")
+
+    def agent(changed: int) -> Callable[[], Any]:
+        async def strand(n: int) -> None:
+            look(n, 1)
+            await asyncio.gather(inner(n))
+            look(n, 7 if n == changed else 2)
+            await asyncio.gather(inner(n))
+
+        async def inner(n: int) -> None:
+            look(n, "inside")
+
+        async def main() -> None:
+            look("first")
+            await asyncio.gather(*(strand(n) for n in range(3)))
+            look("last")
+
+        return main
+
+    bench.new(agent(-1))
+    bench.effects.clear()
+    bench.fork(agent(1))
+    assert bench.effects == {"look(1, 7)": 1, "look(1, 'inside')": 1, "look('last',)": 1}
+
+
+def test_a_fork_of_strands_that_is_cut_off_resumes_as_itself(bench: Bench) -> None:
+    """What it left is left, what it did is done, wherever it was cut off, and strands have equal names."""
+    from jupyter_durable.testing import Crash, crash_at, execute
+
+    look = bench.tool(lambda *what: what, name="look")
+
+    def agent(first: tuple[int, ...]) -> Callable[[], Any]:
+        async def strand() -> Any:
+            mine = numbers.pop(0)
+            await asyncio.sleep(0)
+            return [look(mine), look(mine, "again")]
+
+        async def main() -> Any:
+            nonlocal numbers
+            numbers = [*first, 8, 9]
+            return [
+                await asyncio.gather(*(strand() for _ in first)),
+                look("between"),
+                await asyncio.gather(strand(), strand()),
+            ]
+
+        numbers: list[int] = []
+        return main
+
+    expected = [[[(n,), (n, "again")] for n in (0, 2)], ("between",), [[(n,), (n, "again")] for n in (8, 9)]]
+    for point in ("after-start", "after-call", "after-outcome"):
+        for nth in range(1, 8):
+            bench.new(agent((0, 1, 2)))
+            fork = bench.session.fork(bench.record, kind="edit")
+            bench.effects.clear()
+            with crash_at(point, nth):
+                try:
+                    result: Any = execute(bench.session, fork, agent((0, 2)))[1]
+                except Crash:
+                    made = {call for call in bench.effects if point == "after-outcome"}
+                    result = bench.resume(agent((0, 2)))
+                    assert not [call for call in made if bench.effects[call] > 1]
+            assert result == expected
+            assert not any("1" in call for call in bench.effects), "nothing of the deleted strand is done"
+
+
+def test_outcomes_that_came_while_threads_blocked_the_loop_replay(bench: Bench) -> None:
+    """A task's outcome was journaled while a pool held its loop: the replay gives it, though the loop cannot take it."""
+    look = bench.tool(lambda *what: what, name="look")
+
+    @durable.tool
+    async def quick() -> None:
+        pass
+
+    def work(n: int) -> object:
+        while bench.steps()[0].status != "completed":
+            pass
+        return look(n)
+
+    async def agent() -> list[object]:
+        task = asyncio.create_task(quick())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        with ThreadPoolExecutor(2) as pool:
+            found = [future.result() for future in [pool.submit(work, n) for n in range(2)]]
+        await task
+        return [*found, look("last")]
+
+    bench.crash("after-start", 4, agent)
+    assert bench.resume(agent) == [(0,), (1,), ("last",)]
 
 
 def test_a_fork_replays_up_to_the_change_and_runs_the_rest(bench: Bench) -> None:

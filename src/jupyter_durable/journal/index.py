@@ -120,14 +120,15 @@ class RecordedScope:
 
     __slots__ = (
         "dropped",
+        "ended",
         "first_seq",
         "id",
         "key",
-        "last_seq",
         "n",
         "next_pos",
         "parent",
         "soft",
+        "spawned_at",
         "steps",
         "values",
     )
@@ -143,6 +144,11 @@ class RecordedScope:
         # Payloads, sealed; in journals of 0.1.0 the readings themselves.
         self.values: list[tuple[int, Payload | dict[str, list[Any]]]] = []
         self.dropped = False
+        # Where its parent was when it spawned this strand: the position of its next call, and the number that
+        # the next new scope of the run was to get. Unknown in journals of 0.1.0.
+        self.spawned_at: tuple[int, int] | None = None
+        # Sequence numbers of the cuts that ended this strand's replay.
+        self.ended: list[int] = []
         # A step in here was reopened: what follows may rightly differ from what was recorded.
         self.soft = False
 
@@ -157,6 +163,7 @@ class Index:
     def __init__(self, entries: Iterable[Entry] = (), *, base_seq: int = 0) -> None:
         self.scopes: dict[int, RecordedScope] = {MAIN: RecordedScope(MAIN, ROOT, "main", 0, 0)}
         self.children: dict[tuple[int, str], list[RecordedScope]] = {}
+        self.below: dict[int, list[RecordedScope]] = {}  # the same by parent; bound and dropped ones stay
         self.base_seq = base_seq
         self.head = 0
         self.opened: Entry | None = None
@@ -223,7 +230,7 @@ class Index:
         elif kind == "retry":
             self._reopen(entry.meta)
         elif kind == "cut":
-            self._cut(entry.meta)
+            self._cut(entry)
         elif kind == "resumed":
             self._take_up(entry)
         elif kind == "closed":
@@ -273,7 +280,10 @@ class Index:
     def _add_scope(self, entry: Entry) -> None:
         meta = entry.meta
         scope = RecordedScope(entry.scope, meta["p"], meta["k"], meta["i"], entry.seq)
+        if "at" in meta:
+            scope.spawned_at = meta["at"][0], meta["at"][1]
         self.scopes[scope.id] = scope
+        self.below.setdefault(scope.parent, []).append(scope)
         self.children.setdefault((scope.parent, scope.key), []).append(scope)
 
     def _settle(self) -> None:
@@ -327,8 +337,11 @@ class Index:
             step.history = True
         self._forget_history(left)
 
-    def _cut(self, meta: dict[str, Any]) -> None:
+    def _cut(self, entry: Entry) -> None:
+        meta = entry.meta
         upto = meta["upto"]
+        for number in meta.get("ends", ()):
+            self.scopes[number].ended.append(entry.seq)
         for number, since in meta["drop"]:
             scope = self.scopes[number]
             scope.values = [(seq, read) for seq, read in scope.values if not since <= seq <= upto]
@@ -347,8 +360,9 @@ class Index:
         siblings = self.children[scope.parent, scope.key]
         if scope in siblings:
             siblings.remove(scope)
-        for child in [c for group in self.children.values() for c in group if c.parent == scope.id]:
-            self.drop_scope(child)
+        for child in self.below.get(scope.id, ()):
+            if not child.dropped:
+                self.drop_scope(child)
 
     # -- reading ---------------------------------------------------------------------------------
 

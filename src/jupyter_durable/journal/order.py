@@ -37,6 +37,11 @@ class Order:
         """The earliest recorded event that has not come to pass."""
         return self.events[self.at] if self.at < self.size else None
 
+    def seq(self) -> int:
+        """The sequence number of the expected event; not to be asked when the order is exhausted."""
+        step, entry = self.events[self.at]
+        return step.seq if entry is None else entry.seq
+
     def consume(self, place: int) -> None:
         """The event at `place` has come to pass (again)."""
         if place < 0:

@@ -263,7 +263,7 @@ class Exchange(Step):
             run = self.run
             if run.index.children or self.inner.state.replaying:
                 with run.lock:
-                    run.engine.end(self.inner.state, clean=clean)
+                    run.end_scope(self.inner, clean=clean)
         return self.left
 
     def answered(self, head: Head, body: bytes) -> tuple[list[Draft], bool]:

@@ -26,7 +26,7 @@ from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked, StoreError
 from jupyter_durable.journal.budget import Budget
 from jupyter_durable.journal.divergence import explain
-from jupyter_durable.journal.engine import Call, Diverged, Engine, Execute
+from jupyter_durable.journal.engine import Call, Cut, Diverged, Engine, Execute
 from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.journal.keys import idempotency_key
 from jupyter_durable.journal.ports import JournalStore
@@ -243,9 +243,17 @@ class LiveRun:
         if self.exchanges is not None and not self.closed:
             self.exchanges.scope_ended(scope, clean=clean)
         with self.lock:
-            self.engine.end(scope.state, clean=clean and not self.closed)
+            self.end_scope(scope, clean=clean and not self.closed)
             self._scopes -= 1
             self.turns.changed()
+
+    def end_scope(self, scope: Scope, *, clean: bool) -> None:
+        """A strand, or the inside of an attempt, makes no more calls; under the lock. A fork may leave its path here."""
+        cut = self.engine.end(scope.state, clean=clean)
+        if isinstance(cut, Cut) and self.lease is not None:
+            self.writer.put([cut.draft])
+            scope.forget_readings(cut=True)
+            self.abandoned(cut.dropped)
 
     def declare(self, scope: Scope) -> tuple[Draft, ...]:
         """The entries that must precede the first ones of a scope."""

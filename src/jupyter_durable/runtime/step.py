@@ -126,7 +126,7 @@ class Step:
             run.guard.hold(self, decision)  # after `live_turn`, it lets the call pass
             run.guard.made(self, decision)
         abandoned = decision.abandoned
-        if decision.step is None and not run.turns.open:
+        if decision.step is None and (run.engine.soft or not run.turns.open):
             with run.lock:
                 cut = run.engine.go_live(self.scope.state, self.call)
             if isinstance(cut, Diverged):
@@ -303,7 +303,7 @@ class Step:
             self.inner.values = None  # what was read in an attempt without children is covered by its outcome
         if run.index.children or self.inner.state.replaying:
             with run.lock:
-                run.engine.end(self.inner.state, clean=clean)
+                run.end_scope(self.inner, clean=clean)
         self.left = []
         if run.output is not None:
             self.left += self.outputs(run.output.stop(self.recording))

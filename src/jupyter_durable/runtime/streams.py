@@ -120,7 +120,7 @@ class _Stream(Step):
             return self.left
         run = self.run
         with run.lock:
-            run.engine.end(self.inner.state, clean=clean)
+            run.end_scope(self.inner, clean=clean)
         self.left = [*self.outputs(self.written), *self.mutations()]
         return self.left
 

@@ -6,7 +6,8 @@ has nothing to do, threads that wait or have ended), as it was live (see `Writer
 the same strand again, and who waits for the first of two does not find both. What never comes is given up on:
 
 - at once, when the scope it belongs to has ended or itself waits for a later turn;
-- at once in a fork whose loop has nothing else to do (the code was edited);
+- at once in a fork whose loop has nothing else to do, and soon in one with threads, when none of them
+  moves (the code was edited);
 - else after the time that it took when it was recorded, twice over, and a second; but not while a
   timer of the run is to go off (a timeout that was recorded is one).
 """
@@ -38,6 +39,7 @@ _TICK = 0.05
 _BLIND_TURNS = 4  # of a loop that does not say whether it has something to do
 _BLOCKED = 0.002  # a thread that has not moved for so long waits for something
 _PATIENCE = 0.05  # a thread that goes on for longer is not waited for
+_LATE = 0.2  # in a fork with threads, what has not come by then is taken to have been edited away
 _LIVE = -1  # a live call
 _CANCEL = -2  # a step that was cancelled, until it is again
 
@@ -144,7 +146,7 @@ class Turns:
     def ready(self, place: int) -> bool:
         """Whether the outcome at `place` may be delivered now; if so, it is. Under the lock."""
         order = self._order
-        if place > order.at:
+        if place > order.at or not self._others_rest():
             return False
         order.consume(place)
         if self._waiters:
@@ -304,9 +306,15 @@ class Turns:
     # -- coming to rest ----------------------------------------------------------------------------
 
     def thread_spawned(self) -> None:
-        """A strand that is a thread will begin."""
+        """A strand that is a thread will begin; the caller goes on beside it."""
         with self._lock:
             self.threads += 1
+            if self.open:
+                return
+            if (loop := asyncio._get_running_loop()) is not None:
+                self._stir(loop)
+            else:
+                self._threads[threading.get_ident()] = _Moving(self._clock.monotonic())
 
     def thread_begins(self) -> None:
         """The calling thread is a strand of the run, and about to do something."""
@@ -359,9 +367,19 @@ class Turns:
         """Whether what was delivered before `waiter`'s turn has had its consequences."""
         if self.open or self.single():
             return True
-        if self._threads or (self._stirring and waiter.loop is None):
+        # A loop may be blocked by the very threads that wait here, with its own tasks' outcomes yet to be delivered.
+        if self._threads or (self._stirring and asyncio._get_running_loop() not in self._stirring):
             self._look_at_threads()
         return not self._stirring and not self._threads
+
+    def _others_rest(self) -> bool:
+        """The same for a thread that asks for itself."""
+        if self.open or self.single() or not self.threads:
+            return True
+        if self._threads or self._stirring:
+            self._look_at_threads()
+        moving = len(self._threads) - (threading.get_ident() in self._threads)
+        return not moving and not (self._stirring.keys() - {asyncio._get_running_loop()})
 
     def _look_at_threads(self) -> None:
         frames = sys._current_frames()
@@ -427,7 +445,7 @@ class Turns:
         if expected is None or not self._waiters or self._next() is not None:
             return  # somebody's turn has come, in this loop turn or the next
         step, _ = expected
-        if blocked or self._stuck(step, loop) or self._overdue(now):
+        if blocked or self._stuck(step, loop, now) or self._overdue(now):
             self._give_up(step)
 
     def _overdue(self, now: float) -> bool:
@@ -437,11 +455,23 @@ class Turns:
             return True
         return not any(self._timer(loop) for loop in {w.loop for w in self._waiters if w.loop is not None})
 
-    def _stuck(self, step: RecordedStep, loop: asyncio.AbstractEventLoop | None) -> bool:
+    def _stuck(self, step: RecordedStep, loop: asyncio.AbstractEventLoop | None, now: float) -> bool:
         live = self._engine.bound.get(step.scope)
         if live is not None and (live.state == "ended" or self._strands[step.scope] > 0):
             return True
-        return self._engine.soft and loop is not None and not self.threads and self._idle(loop)
+        if not self._engine.soft:
+            return False
+        if loop is not None and not self.threads:
+            return self._idle(loop)
+        return now - self._progress_at > _LATE and self._all_rest()
+
+    def _all_rest(self) -> bool:
+        """Whether all threads and loops seem to wait for something, and no timer of the run's is near."""
+        self._look_at_threads()
+        if self._threads or self._stirring:
+            return False
+        loops = {w.loop for w in self._waiters if w.loop is not None}
+        return not any(self._timer(loop, loop.time() + SLACK) for loop in loops)
 
     def _idle(self, loop: asyncio.AbstractEventLoop) -> bool:
         ready = getattr(loop, "_ready", None)
