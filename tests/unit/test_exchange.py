@@ -195,6 +195,20 @@ def test_code_that_does_not_mind_a_failure(bench: Bench, server: Server) -> None
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.parametrize("path", ["/status?code=404&times=2", "/status?code=404"])
+def test_a_4xx_that_is_asked_for_again_is_a_step_each_time(bench: Bench, server: Server, path: str) -> None:
+    """Who polls until something is there, in a coroutine: on replay it is told the same at once."""
+
+    async def agent() -> Any:
+        async with asyncio.timeout(10), httpx2.AsyncClient() as client:
+            seen = [(await client.get(server.url + path)).status_code for _ in range(3)]
+            return [seen, (await client.get(server.url + "/json")).json()["hit"]]
+
+    value = bench.new(agent)
+    assert [step.attempts for step in bench.steps()] == [1, 1, 1, 1]
+    assert replays(bench, server, agent) == value
+
+
 def test_an_sdk_says_which_call_is_a_retry(bench: Bench, server: Server) -> None:
     """A call that is the first of its kind is no attempt of the one before, which was given up."""
 
@@ -584,6 +598,34 @@ def test_an_edit_where_a_stream_was_left(bench: Bench, server: Server) -> None:
     wrong = False
     assert bench.fork(agent) == b"data: [DONE]\n\n"
     assert server.total == 2
+
+
+def test_a_stream_that_was_left_on_purpose_stays_left(bench: Bench, server: Server) -> None:
+    """In a run that came to its end, which was edited below; in the fork itself."""
+    more = False
+
+    def agent() -> Any:
+        with httpx2.stream("GET", server.url + "/stream?n=3&gap=0.01") as answer:
+            first = next(answer.iter_raw())
+        if not more:
+            return first
+        return [first, httpx2.get(server.url + "/json").json()["hit"]]
+
+    first = bench.new(agent)
+    assert server.total == 1
+    more = True
+    assert bench.fork(agent) == [first, 1]
+    assert server.total == 2  # only what was added
+
+    def left_last() -> Any:
+        hit = httpx2.get(server.url + "/json?x=1").json()["hit"]
+        with httpx2.stream("GET", f"{server.url}/stream?n=3&gap=0.01&{more}") as answer:
+            return [hit, next(answer.iter_raw())]
+
+    bench.new(left_last)
+    more = "edited"  # type: ignore[assignment]
+    value = bench.fork(left_last)
+    assert replays(bench, server, left_last) == value
 
 
 def test_a_long_body_in_pieces(bench: Bench, server: Server) -> None:

@@ -107,11 +107,16 @@ class Exchange(Step):
         return None
 
     def issues_anew(self, recorded: RecordedStep) -> Execute | None:
-        """A stream that was left unread when the code failed, and has been edited: nothing depends on it yet."""
-        outcome = recorded.outcome
-        if outcome is None or not outcome.meta.get("closed") or not self.run.engine.soft:
+        """A stream that was left unread when the code failed, and has been edited: nothing depends on it yet.
+
+        What this fork has recorded itself, and what a run left that came to its end, was left on purpose.
+        """
+        outcome, record = recorded.outcome, self.run.record
+        if outcome is None or not outcome.meta.get("closed") or record.forked_from is None:
             return None
-        if self.run.index.acted_on(recorded):
+        if outcome.seq > record.base_seq or self.run.index.acted_on(recorded):
+            return None
+        if self.run.store.run(record.forked_from).status == "completed":
             return None
         self.closed_again(recorded)
         return Execute(recorded.scope, recorded.pos, recorded.attempts + 1, recorded.failures, (), recorded)
@@ -121,11 +126,10 @@ class Exchange(Step):
     def give_back(self, recorded: RecordedStep) -> tuple[Head, bytes]:
         """The whole response that was recorded, or its error, raised."""
         value = self.deliver(recorded)
-        self.exchanges.answered(self, recorded)
         head, body = decode_head(value["head"]), value["body"]
-        if recorded.status == "failed" and self.ask.retryable(head):
-            head = at_once(head)
-        return head, body
+        gave_up = recorded.status == "failed" and self.ask.retryable(head)
+        self.exchanges.answered(self, recorded, gave_up=gave_up)
+        return at_once(head) if gave_up else head, body
 
     def deliver(self, step: RecordedStep) -> Any:
         """What the outcome holds: a response, or an error, raised."""
@@ -136,7 +140,7 @@ class Exchange(Step):
         self.draw_again(step)
         value = run.decode(outcome.payload, outcome.seq)
         if isinstance(value, BaseException):
-            self.exchanges.answered(self, step)
+            self.exchanges.answered(self, step, gave_up=True)
             mark(value, run.id, step.scope, step.pos)
             raise value
         return value
@@ -176,7 +180,7 @@ class Exchange(Step):
         if outcome is None or outcome.meta["s"] != "failed":
             return
         value = self.run.decode(outcome.payload, outcome.seq)
-        self.exchanges.answered(self, recorded)
+        self.exchanges.answered(self, recorded, gave_up=True)
         mark(value, self.run.id, recorded.scope, recorded.pos)
         raise value
 

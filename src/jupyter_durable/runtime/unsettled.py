@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 class _Answered(NamedTuple):
     recorded: RecordedStep
+    gave_up: bool
     left: int
     cursor: int
     pos: int
@@ -138,16 +139,19 @@ class Exchanges:
 
     # -- answering again ---------------------------------------------------------------------------
 
-    def answered(self, step: Exchange, recorded: RecordedStep) -> None:
-        """A recorded outcome was given back: it also answers the further attempts that were made then."""
+    def answered(self, step: Exchange, recorded: RecordedStep, *, gave_up: bool) -> None:
+        """A recorded outcome was given back: it also answers the further attempts that were made then.
+
+        `gave_up`: it is that of an attempt, and no other followed. A 404 is not: asking again is another step.
+        """
         state = step.scope.state
         known = self._answered.get(state)
         if known is not None and known.recorded is recorded:
             self._answered[state] = known._replace(left=known.left - 1)
             return
-        left = recorded.failures - (recorded.status == "failed")
-        if left > 0 or recorded.status == "failed":
-            self._answered[state] = _Answered(recorded, left, state.cursor, state.next_pos)
+        left = recorded.failures - gave_up
+        if left > 0 or gave_up:
+            self._answered[state] = _Answered(recorded, gave_up, left, state.cursor, state.next_pos)
 
     def answers_again(self, step: Exchange) -> RecordedStep | None:
         """The recorded step that `step` is one more attempt of.
@@ -158,7 +162,7 @@ class Exchanges:
         known = self._known(step)
         if known is None or known.left <= 0:
             return None
-        if step.ask.again or known.recorded.status == "failed":
+        if step.ask.again or known.gave_up:
             return known.recorded
         state = step.scope.state
         following = state.steps[state.cursor] if state.replaying else None
@@ -167,7 +171,7 @@ class Exchanges:
     def used_up(self, step: Exchange) -> bool:
         """Whether `step` is one attempt more than there were when it was given up."""
         known = self._known(step)
-        return known is not None and known.left <= 0 and known.recorded.status == "failed"
+        return known is not None and known.left <= 0 and known.gave_up
 
     def _known(self, step: Exchange) -> _Answered | None:
         state = step.scope.state
