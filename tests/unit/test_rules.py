@@ -248,9 +248,11 @@ def test_outcomes_that_came_while_threads_blocked_the_loop_replay(bench: Bench) 
     """A task's outcome was journaled while a pool held its loop: the replay gives it, though the loop cannot take it."""
     look = bench.tool(lambda *what: what, name="look")
 
+    ran: list[bool] = []
+
     @durable.tool
     async def quick() -> None:
-        pass
+        ran.append(True)
 
     def work(n: int) -> object:
         while bench.steps()[0].status != "completed":
@@ -259,7 +261,8 @@ def test_outcomes_that_came_while_threads_blocked_the_loop_replay(bench: Bench) 
 
     async def agent() -> list[object]:
         task = asyncio.create_task(quick())
-        for _ in range(5):
+        await asyncio.sleep(0)
+        while not ran:  # its outcome is on its way then, while the pool holds the loop
             await asyncio.sleep(0)
         with ThreadPoolExecutor(2) as pool:
             found = [future.result() for future in [pool.submit(work, n) for n in range(2)]]
