@@ -464,6 +464,15 @@ def test_only_what_the_holder_staged_is_read(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_was_staged_is_found_whatever_the_store_is_called(tmp_path: Path) -> None:
+    """A name that could be taken for a pattern is none."""
+    store = SqliteStore(tmp_path / "run[1]*?.db", key=KEY)
+    lease = begin(store)
+    assert store.stage(lease, [step(n=1)])
+    assert [entry.meta["n"] for entry in store.entries("1")] == [1]
+    store.close()
+
+
 def test_what_is_large_or_has_no_place_is_not_staged(tmp_path: Path) -> None:
     """It is for `append` then: chunks, many bytes, a second store object for one lease, a store without a log."""
     one, two = (SqliteStore(tmp_path / "j.db", key=KEY) for _ in "12")

@@ -16,6 +16,7 @@ Each holder of a lease has a file of its own: one that was paused and has been t
 from __future__ import annotations
 
 import contextlib
+import glob
 import hmac
 import os
 import struct
@@ -73,7 +74,7 @@ def path_of(store: Path, run: int, generation: int) -> Path:
 
 def left_behind(store: Path, run: int) -> list[Path]:
     """The files of every holder of the run, the oldest first."""
-    found = store.parent.glob(f"{store.name}-staged-{run}.*")
+    found = store.parent.glob(f"{glob.escape(store.name)}-staged-{run}.*")
     return sorted(
         (path for path in found if path.suffix[1:].isdigit()), key=lambda path: int(path.suffix[1:])
     )
