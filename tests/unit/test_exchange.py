@@ -417,6 +417,66 @@ def test_a_broken_stream_that_is_asked_for_again(bench: Bench, server: Server) -
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_stream_asked_for_again_after_its_strand_acted_on_it(
+    bench: Bench, server: Server, crash: bool
+) -> None:
+    """That is another step: the first one, broken off by the server or the crash, is what was acted on."""
+    path = "/stream?n=3&gap=0.01" if crash else "/cut?n=2&ok=2"
+
+    async def agent() -> Any:
+        found: list[Any] = []
+        async with asyncio.timeout(10), httpx2.AsyncClient() as client:
+            while True:
+                with contextlib.suppress(httpx2.RemoteProtocolError):
+                    async with client.stream("GET", server.url + path) as answer:
+                        async for part in answer.aiter_raw():
+                            found.append(part)
+                            found.append(durable.step("note", lambda part=part: b"noted " + part))
+                    return found
+
+    if crash:
+        bench.crash("after-chunk", 4, agent)
+        value = bench.resume(agent)
+    else:
+        value = bench.new(agent)
+    assert value[:2] == [b"data: 0/1\n\n", b"noted data: 0/1\n\n"]
+    assert b"data: 0/2\n\n" in value
+    assert server.total == 2
+    assert replays(bench, server, agent) == value
+
+
+def test_stopped_before_a_stream_that_was_cut_off_is_sent_again(bench: Bench, server: Server) -> None:
+    """Nothing of it was delivered again, which is what the next process finds."""
+    resumed = False
+    seen = asyncio.Event()
+
+    async def stream() -> Any:
+        try:
+            async with (
+                asyncio.timeout(0.05 if resumed else 10),
+                httpx2.AsyncClient() as client,
+                client.stream("GET", server.url + "/stream?n=3&gap=0.05") as answer,
+            ):
+                async for _ in answer.aiter_raw():
+                    seen.set()
+        except TimeoutError:
+            return "late"
+
+    async def other() -> Any:
+        await (asyncio.sleep(0.5) if resumed else seen.wait())
+        return durable.step("other", lambda: "other")  # which has the chunk written
+
+    async def agent() -> Any:
+        return await asyncio.gather(stream(), other())
+
+    bench.crash("after-chunk", 3, agent)
+    resumed = True
+    assert bench.resume(agent) == ["late", "other"]
+    assert server.total == 1
+    assert replays(bench, server, agent) == ["late", "other"]
+
+
 def test_several_streams_at_once_keep_their_order(bench: Bench, server: Server) -> None:
     """Merged as the chunks came; the same on replay."""
 

@@ -206,8 +206,10 @@ class Index:
             step.reopened = False
             if entry.meta["s"] == "cancelled":
                 self._cancels.append(step)
-                if step.chunks:  # the last one may not have been delivered any more
-                    del step.chunks[entry.meta["n"] :]
+                if (
+                    step.chunks
+                ):  # the last one may not have been delivered any more; without `n`, none was again
+                    del step.chunks[entry.meta.get("n", 0) :]
         elif kind == "values":
             self.scopes[entry.scope].values.append((entry.seq, entry.payload or entry.meta["v"]))
         elif kind == "scope":

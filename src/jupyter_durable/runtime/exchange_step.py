@@ -33,6 +33,7 @@ class Exchange(Step):
     """One exchange being answered. The shells drive it."""
 
     __slots__ = (
+        "around",
         "ask",
         "before",
         "count",
@@ -61,6 +62,7 @@ class Exchange(Step):
         self.result: tuple[str, Payload] | None = None
         self.siblings: dict[str, int] = {}
         self.head: Head | None = None
+        self.around = (0, 0)  # the strand, when the head of a stream was handed on
         self.reader: Reader | None = None
         self.count = 0  # chunks delivered, the head among them
         self.queued = 0  # bytes, since the queue was last waited for
@@ -151,6 +153,7 @@ class Exchange(Step):
         run.stats.replayed += 1
         self.draw_again(recorded)
         assert recorded.chunks
+        self.count = delivered(recorded)  # whatever becomes of it from here on
         entry = recorded.chunks[0]
         return decode_head(run.decode(entry.payload, entry.seq))
 
@@ -180,7 +183,7 @@ class Exchange(Step):
         if outcome is None or outcome.meta["s"] != "failed":
             return
         value = self.run.decode(outcome.payload, outcome.seq)
-        self.exchanges.answered(self, recorded, gave_up=True)
+        self.exchanges.answered(self, recorded, gave_up="cut" not in outcome.meta)
         mark(value, self.run.id, recorded.scope, recorded.pos)
         raise value
 
@@ -226,7 +229,7 @@ class Exchange(Step):
         )
         mark(error, run.id, recorded.scope, recorded.pos)
         text = f"{type(error).__name__}: {error}"
-        return error, [self.outcome("failed", self.encode_error(error), x=text)]
+        return error, [self.outcome("failed", self.encode_error(error), x=text, cut=True)]
 
     # -- executing -------------------------------------------------------------------------------
 
@@ -294,6 +297,8 @@ class Exchange(Step):
         """The entries of an attempt whose transport raised."""
         payload = self.encode_error(error)
         drafts = self.attempt(f"{type(error).__name__}: {error}"[:500], payload)
+        if self.head is not None and self.strand() != self.around:  # on it: the next is no attempt of this
+            drafts += self.given_up(cut=True)
         mark(error, self.run.id, self.decision.scope, self.decision.pos)
         return drafts
 
@@ -320,15 +325,21 @@ class Exchange(Step):
     def failed_now(self) -> None:
         """The attempt is committed and about to be handed to the caller."""
         self.siblings = dict(self.scope.state.counts)
-        self.exchanges.failed(self)
+        if self.result is not None:
+            self.exchanges.failed(self)
         kill_point("after-attempt")
 
-    def given_up(self) -> list[Draft]:
+    def given_up(self, **more: Any) -> list[Draft]:
         """No attempt follows: the last one is the outcome."""
         assert self.result is not None
         text, payload = self.result
         self.result = None
-        return [self.outcome("failed", payload, x=text)]
+        return [self.outcome("failed", payload, x=text, **more)]
+
+    def strand(self) -> tuple[int, int]:
+        """Changes when the strand makes a step or spawns another."""
+        state = self.scope.state
+        return state.next_pos, sum(state.counts.values())
 
     def outcome(self, status: str, payload: Payload | None = None, **more: Any) -> Draft:
         """The checkpoint, with what the reader has found."""
@@ -350,6 +361,7 @@ class Exchange(Step):
         """The head of a stream is about to be handed on."""
         run, decision = self.run, self.decision
         self.head = head
+        self.around = self.strand()
         self.read(head)
         self.since = run.clock.monotonic()
         payload = run.encode(encode_head(head, self.ask.secret), f"the response of {self.spec.name}")
