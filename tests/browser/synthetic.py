@@ -16,7 +16,9 @@ _CALLS = (
 )  # fmt: skip
 
 
-def page(count: int = 10_000, *, lanes: int = 6, seed: int = 1, status: str = "running", feed: str = "synthetic") -> dict[str, Any]:
+def page(
+    count: int = 10_000, *, lanes: int = 6, seed: int = 1, status: str = "running", feed: str = "synthetic"
+) -> dict[str, Any]:
     """A page with so many rows, spread over two sessions of work a night apart."""
     rng = random.Random(seed)
     rows: list[dict[str, Any]] = []
@@ -40,7 +42,11 @@ def page(count: int = 10_000, *, lanes: int = 6, seed: int = 1, status: str = "r
         if n < half:
             row["replays"] = 1
         if kind == "model":
-            row |= {"model": "small-4", "tokens": [1200 + rng.randrange(900), rng.randrange(400), 0], "cost": 0.0007}
+            row |= {
+                "model": "small-4",
+                "tokens": [1200 + rng.randrange(900), rng.randrange(400), 0],
+                "cost": 0.0007,
+            }
         dice = rng.random()
         if dice < 0.02:
             row |= {"status": "failed", "says": "TimeoutError: no answer in 30 s", "attempts": 3}
@@ -55,11 +61,24 @@ def page(count: int = 10_000, *, lanes: int = 6, seed: int = 1, status: str = "r
             row["status"] = "running"
         tail[0]["progress"] = 0.4
         tail[0]["log"] = [{"at": tail[0]["at"], "text": "fetched 40 of 100 pages"}]
-        tail[1] |= {"kind": "model", "name": "chat", "model": "small-4", "text": "The lease holder writes a fencing token with every"}
-        tail[2] |= {"status": "in_doubt", "effect": "unsafe", "name": "send_email", "call": "send_email(to='ada@example.org')", "kind": "tool"}
+        tail[1] |= {
+            "kind": "model",
+            "name": "chat",
+            "model": "small-4",
+            "text": "The lease holder writes a fencing token with every",
+        }
+        tail[2] |= {
+            "status": "in_doubt",
+            "effect": "unsafe",
+            "name": "send_email",
+            "call": "send_email(to='ada@example.org')",
+            "kind": "tool",
+        }
         for name in ("end", "took", "says"):
             tail[2].pop(name, None)
-    counts = dict.fromkeys(("completed", "running", "waiting", "in_doubt", "failed", "cancelled", "replayed"), 0)
+    counts = dict.fromkeys(
+        ("completed", "running", "waiting", "in_doubt", "failed", "cancelled", "replayed"), 0
+    )
     for row in rows:
         if not row.get("old"):
             counts[row["status"]] += 1
@@ -74,9 +93,21 @@ def page(count: int = 10_000, *, lanes: int = 6, seed: int = 1, status: str = "r
     }  # fmt: skip
     if status == "running":
         run["owner"] = "Jupyter kernel for research.ipynb (pid 4711 on ada)"
-    names = ["main", "main/worker", "main/worker#1", "main/worker/fetch", "main/summarise", "main/summarise/chat"]
+    names = [
+        "main",
+        "main/worker",
+        "main/worker#1",
+        "main/worker/fetch",
+        "main/summarise",
+        "main/summarise/chat",
+    ]
     made = [
-        {"id": k + 1, "parent": 0 if k == 0 else 1, "name": names[k] if k < len(names) else f"main/worker#{k}", "depth": 0 if k == 0 else 1}
+        {
+            "id": k + 1,
+            "parent": 0 if k == 0 else 1,
+            "name": names[k] if k < len(names) else f"main/worker#{k}",
+            "depth": 0 if k == 0 else 1,
+        }
         for k in range(lanes)
     ]
     return {"v": 1, "feed": feed, "since": 0, "mark": 1, "run": run, "lanes": made, "rows": rows, "waits": []}

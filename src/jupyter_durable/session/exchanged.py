@@ -102,3 +102,18 @@ def _shown(headers: list[tuple[str, str]], body: bytes) -> str:
         body = Inflater(fields.get("content-encoding", "")).feed(body[:_MOST])
     value = parse(body, fields.get("content-type", ""))
     return "" if value is None else show(value)
+
+
+def response(step: RecordedStep, decode: Decode) -> Any:
+    """What came back, whole: a model's text, or a response's body as parsed. None: no response."""
+    request, status, headers, body = _recorded(step, decode)
+    if status is None:
+        return None
+    reader = _reader(request, status, headers)
+    if reader is not None:
+        return _said(reader, body)
+    fields = {name.lower(): value for name, value in headers}
+    with contextlib.suppress(Unreadable):
+        body = Inflater(fields.get("content-encoding", "")).feed(body[:_MOST])
+    value = parse(body, fields.get("content-type", ""))
+    return {"status": status, "body": value if value is not None else body}

@@ -40,8 +40,9 @@ _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var
 _TEXT = "color:var(--jp-ui-font-color1,#212121)"
 _QUIET = "color:var(--jp-ui-font-color2,#616161)"
 _PAD = "padding-left:var(--jp-code-padding,0)"
-_CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0;border:none;background:none"
-_CODE = "font-family:var(--jp-code-font-family,monospace);font-size:0.92em"
+_CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0;border:none"
+_CODE = "font-family:monospace"
+_BRIEF = 60  # characters of a line that has room beside others
 _TEXT_STYLE = "\ufe0e"  # ▶ and ⏸ are emoji where nothing says otherwise
 
 
@@ -113,12 +114,19 @@ def to_html(page: Page) -> str:
     """The page as inert HTML."""
     run = page["run"]
     icon, word = STATES[run["status"]]
+    line = run.get("line", "")
+    # What the cell said begins with the name, and maybe with the status, that stand there already.
+    for start in (f"{run['name']} {word}: ", f"{run['name']}: "):
+        if line.startswith(start):
+            line = line[len(start) :]
+            break
+    brief = len(line) <= _BRIEF
     head = (
         f'<div style="{_FONT};{_TEXT};{_PAD};margin:2px 0"><span aria-hidden="true" style="color:{_tint(run["status"])}">'
-        f'{icon}{_TEXT_STYLE}</span> <b>{escape(run["name"])}</b> {word} <span style="{_QUIET}">· {escape(summary(run))}</span>'
+        f'{icon}{_TEXT_STYLE}</span> <b>{escape(run["name"])}</b> {word}{f": {escape(line)}" if line and brief else ""} <span style="{_QUIET}">· {escape(summary(run))}</span>'
     )
     lines = [head]
-    if line := run.get("line"):
+    if line and not brief:
         lines.append(f'<div style="{_QUIET}">{escape(line)}</div>')
     pause = f'<span aria-hidden="true">⏸{_TEXT_STYLE}</span>'
     lines += [f"<div>{pause} {escape(wait['prompt'])}</div>" for wait in page["waits"]]
@@ -166,7 +174,7 @@ def _row(row: Row) -> str:
         notes.append("history")
     state = f'<span aria-hidden="true" style="color:{_tint(row["status"])}">{icon}{_TEXT_STYLE}</span> {", ".join(notes)}'
     cells = (
-        (row["id"], ""),
+        (escape(row["id"]), ""),
         (state, ";white-space:nowrap"),
         (escape(row.get("call") or row["name"]), f";{_CODE};overflow-wrap:anywhere"),
         (span(row["took"]) if "took" in row else "", ";white-space:nowrap"),

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jupyter_durable.codec.redaction import mask
-from jupyter_durable.journal import spend
+from jupyter_durable.journal import spend, tally
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Entry, Payload, RunRecord
 from jupyter_durable.timeline.rows import Counts, Lane, Line, Page, Relative, Row, RunHead, Wait
-from jupyter_durable.timeline.view import run_status, scope_path, step_status
+from jupyter_durable.timeline.view import run_status, scope_path, status_of, step_status
 
 PORTION = 500
 """Rows of a page."""
@@ -42,6 +42,7 @@ class Sight:
     render: (payload, sequence number, name to show as a call or "") -> a line. answer: what an HTTP step's
     response said, None for other steps. said: the end of a stream's text. alive: whether a process advances the
     run. now: the time. waits: what it waits for. relatives: parent and forks. price: of calls recorded without one.
+    tallied: steps by state and what was spent, where somebody counts them, for a feed that has skipped some.
     """
 
     render: Callable[[Payload, int, str], str]
@@ -51,6 +52,7 @@ class Sight:
     waits: Callable[[RunRecord, Index], Sequence[Wait]] = lambda record, index: ()
     relatives: Callable[[RunRecord], tuple[Relative | None, list[Relative]]] = lambda record: (None, [])
     price: spend.Price | None = None
+    tallied: Callable[[], tuple[Mapping[str, int], spend.Spend]] | None = None
 
 
 class Feed:
@@ -88,6 +90,7 @@ class Feed:
         self._relatives: tuple[Relative | None, list[Relative]] | None = None
         self._waits: list[Wait] = []
         self._states: dict[int, tuple[str, ...]] = {}  # of the rows that count
+        self._names: dict[str, list[int]] = {}  # of lanes
         self._signed: dict[int, tuple[Any, ...]] = {}
         self._counts: Counts = _none()
         self._spent: spend.Spend | None = None
@@ -246,7 +249,7 @@ class Feed:
         lanes = [self.lane(number) for number in self._lanes if number in self._around(used)]
         page = self._page(0, self.mark, rows, -1, more=False)
         page["lanes"] = lanes
-        if left := total + self.skipped - len(rows):
+        if left := page["run"]["steps"] - len(rows):
             page["left_out"] = left
         else:
             page.pop("left_out", None)
@@ -284,12 +287,21 @@ class Feed:
         lane: Lane = {
             "id": number,
             "parent": scope.parent,
-            "name": mask(scope_path(self.index, number)),
+            "name": self._name(number),
             "depth": depth,
         }
         if scope.key.startswith("@"):
             lane["step"] = f"{scope.parent}.{scope.key[1:].split('.')[0]}"
         return lane
+
+    def _name(self, number: int) -> str:
+        """A scope's path; the second of that path, and those after it, with a number."""
+        name = mask(scope_path(self.index, number))
+        known = self._names.setdefault(name, [])
+        if number not in known:
+            known.append(number)
+        place = known.index(number)
+        return f"{name} ({place + 1})" if place else name
 
     def row(self, n: int) -> Row:
         """A step as a row."""
@@ -368,7 +380,7 @@ class Feed:
         self._texts[n] = state, call, self._says(step), self._stream(step)
 
     def _call(self, step: RecordedStep) -> str:
-        payload = step.args if step.args is not None else self._payload(step.seq)
+        payload = step.args if step.args is not None else self.payload(step.seq)
         return (
             _line(self._sight.render(payload, step.seq, step.name))
             if payload is not None
@@ -381,9 +393,9 @@ class Feed:
             return None
         if (error := str(outcome.meta.get("x", ""))) or outcome.meta["s"] != "completed":
             return _line(error or str(outcome.meta["s"]))
-        if step.kind in _WIRE and (answered := self._sight.answer(self._whole(step))) is not None:
+        if step.kind in _WIRE and (answered := self._sight.answer(self.whole(step))) is not None:
             return _line(answered)
-        payload = outcome.payload or self._payload(outcome.seq)
+        payload = outcome.payload or self.payload(outcome.seq)
         return _line(self._sight.render(payload, outcome.seq, "")) if payload is not None else None
 
     def _stream(self, step: RecordedStep) -> str:
@@ -396,16 +408,17 @@ class Feed:
         ]
         return mask("\n".join(said)[-2000:])
 
-    def _payload(self, seq: int) -> Payload | None:
+    def payload(self, seq: int) -> Payload | None:
         """That of an entry, read again: what is folded of a large run has none."""
         entry = next(iter(self._store.entries(self.record.id, after=seq - 1, upto=seq)), None)
         return entry.payload if entry is not None else None
 
-    def _whole(self, step: RecordedStep) -> RecordedStep:
+    def whole(self, step: RecordedStep) -> RecordedStep:
+        """The step with the payloads that it had."""
         if step.args is None:
-            step.args = self._payload(step.seq)
+            step.args = self.payload(step.seq)
         if step.outcome is not None and step.outcome.payload is None:
-            step.outcome = step.outcome._replace(payload=self._payload(step.outcome.seq))
+            step.outcome = step.outcome._replace(payload=self.payload(step.outcome.seq))
         return step
 
     # -- the run ---------------------------------------------------------------------------------
@@ -414,7 +427,7 @@ class Feed:
         """The run."""
         record, index = self.record, self.index
         _, alive, owner = self._state
-        spent = self._spent = self._spent or spend.spend(index, self._sight.price)
+        counts, spent, steps = self._sums()
         sessions = [(a, b if b is not None or alive else self._last_at) for a, b in self._sessions]
         head: RunHead = {
             "id": record.id,
@@ -424,8 +437,8 @@ class Feed:
             "created": record.created_at,
             "updated": record.updated_at,
             "sessions": sessions,
-            "steps": len(self._steps) + self.skipped,
-            "counts": self._counts,
+            "steps": steps,
+            "counts": counts,
             "cost": spent.cost,
             "saved": spent.saved,
             "calls": spent.usage.calls,
@@ -450,6 +463,26 @@ class Feed:
         if closed is not None and closed.meta.get("x"):
             head["error"] = _line(str(closed.meta["x"]))
         return head
+
+    def _sums(self) -> tuple[Counts, spend.Spend, int]:
+        """How many steps are in which state, what was spent, and how many steps there are."""
+        index, closed = self.index, self.index.closed
+        if self.skipped:
+            told = (
+                (tally.kept(closed), spend.kept(closed))
+                if closed is not None
+                else self._sight.tallied()
+                if self._sight.tallied is not None
+                else (None, None)
+            )
+            if told[0] is not None and told[1] is not None:
+                counts = _none()
+                status, alive, _ = self._state
+                for state, number in told[0].items():
+                    counts[status_of(state, alive=alive, waiting=status == "waiting")] += number
+                return counts, told[1], sum(told[0].values())
+        self._spent = self._spent or spend.spend(index, self._sight.price)
+        return self._counts, self._spent, len(self._steps) + self.skipped
 
     def _count(self, touched: set[int]) -> None:
         status, alive, _ = self._state

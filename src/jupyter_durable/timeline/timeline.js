@@ -232,9 +232,18 @@ function resolve(schema, root) {
         continue;
       }
     }
+    if (Array.isArray(schema.type)) {
+      const types = schema.type.filter((/** @type {string} */ one) => one !== "null");
+      return { ...schema, type: types.length === 1 ? types[0] : undefined, nullable: types.length < schema.type.length };
+    }
     return schema;
   }
   return schema || {};
+}
+
+/** Only what was changed: what was left alone may be shown with dots for a secret. @param {any} before @param {any} after */
+function changed(before, after) {
+  return Object.fromEntries(Object.entries(after || {}).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(before?.[key])));
 }
 
 let ids = 0;
@@ -405,7 +414,8 @@ class Timeline {
     this.zoom = [0, 1];
     this.follow = true;
     /** @type {Page[]} */ this.queue = [];
-    /** @type {Set<number>} */ this.asked = new Set();
+    /** @type {Set<number>} */ this.asked = new Set(); // rows whose texts are under way
+    /** @type {Set<number>} */ this.wanted = new Set(); // of these, not asked for yet
     this.frame = 0;
     this.dirty = { head: true, list: true, lanes: true, waits: true, filter: true };
     this.said = "";
@@ -656,6 +666,7 @@ class Timeline {
       chip.hidden = !counts[state] && !this.states.has(state);
       chip.setAttribute("aria-pressed", String(this.states.has(state)));
       const part = /** @type {HTMLElement} */ (this.meter.children[METER.indexOf(state)]);
+      part.hidden = !counts[state];
       part.style.flexGrow = String(counts[state] / total);
     }
   }
@@ -786,14 +797,17 @@ class Timeline {
   /** @param {number[]} numbers */
   askTexts(numbers) {
     if (!this.source.ask) return;
-    for (const n of numbers) this.asked.add(n);
+    for (const n of numbers) this.asked.add(n), this.wanted.add(n);
     clearTimeout(this.texting);
     this.texting = setTimeout(() => {
-      const wanted = [...this.asked].slice(-100);
+      // Where one has stopped scrolling; what was passed by is asked for when it is seen again.
+      const wanted = [...this.wanted].slice(-100);
+      for (const n of this.wanted) if (!wanted.includes(n)) this.asked.delete(n);
+      this.wanted.clear();
       this.source.ask?.({ type: "texts", ns: wanted }).then((answer) => {
         for (const row of answer?.rows || []) this.add(row);
         this.schedule("list");
-      }).catch(() => {}).finally(() => wanted.forEach((n) => this.asked.delete(n)));
+      }).catch(() => setTimeout(() => wanted.forEach((n) => this.asked.delete(n)), 3000));
     }, 60);
   }
 
@@ -1341,13 +1355,13 @@ class Timeline {
     const known = {
       approve: ["Approve", "primary", () => decide("approve")],
       reject: ["Reject…", "", () => reveal("Reject", text("Why (the agent is told)"), (why) => decide("reject", undefined, why))],
-      edit: ["Edit arguments…", "", () => reveal("Approve with these", form(any, wait.value), (value) => decide("edit", value))],
+      edit: ["Edit arguments…", "", () => reveal("Approve with these", form(any, wait.value), (value) => decide("edit", changed(wait.value, value)))],
       answer: ["Answer", "primary", () => reveal("Answer", form(any, wait.value), (value) => decide("answer", value))],
       signal: ["Send", "primary", () => reveal("Send", form(any, wait.value), (value) => decide("signal", value))],
       retry: ["No: make the call", "", () => decide("retry")],
       supply: ["Yes: supply its result…", "", () => reveal("Supply", form({ title: "Result, as JSON" }, undefined), (value) => decide("supply", value))],
       fail: ["Go on with an error…", "", () => reveal("Fail", text("What went wrong"), (why) => decide("fail", undefined, why))],
-      raise: ["Raise the budget…", "primary", () => reveal("Raise", form(wait.schema || { type: "object", properties: { cost: { type: "number", title: "USD, all in all" } } }, wait.value), (value) => decide("raise", value))],
+      raise: ["Raise the budget…", "primary", () => reveal("Raise", form(any, wait.value), (value) => decide("raise", value))],
       cancel: ["Cancel the run", "", () => this.askCancel()],
     };
     const buttons = h("div", { class: "actions" }, ...wait.actions.map((action) => {
