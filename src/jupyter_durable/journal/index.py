@@ -206,9 +206,7 @@ class Index:
             step.reopened = False
             if entry.meta["s"] == "cancelled":
                 self._cancels.append(step)
-                if (
-                    step.chunks
-                ):  # the last one may not have been delivered any more; without `n`, none was again
+                if step.chunks:  # the last may not have been delivered any more; without `n`, none was
                     del step.chunks[entry.meta.get("n", 0) :]
         elif kind == "values":
             self.scopes[entry.scope].values.append((entry.seq, entry.payload or entry.meta["v"]))
