@@ -12,10 +12,12 @@ the call with all of them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from jupyter_durable.capture.forms import JsonForm
 from jupyter_durable.errors import EncodingError
 from jupyter_durable.runtime.context import SCOPE
 from jupyter_durable.runtime.step import Spec
@@ -36,12 +38,19 @@ class Aside:
 
 
 class Hidden:
-    """A function as an argument that says nothing about which strand it is (`journal.keys.coroutine_key`)."""
+    """A function as an argument that says nothing about which strand it is (`journal.keys.coroutine_key`).
 
-    __slots__ = ("fn",)
+    With it, what `make` calls `again` and `approval`.
+    """
 
-    def __init__(self, fn: Callable[[], Any]) -> None:
+    __slots__ = ("again", "approval", "fn")
+
+    def __init__(
+        self, fn: Callable[[], Any], again: Asynchronous | None = None, *, approval: Any = None
+    ) -> None:
         self.fn = fn
+        self.again = again
+        self.approval = approval
 
 
 def capturing() -> bool:
@@ -55,24 +64,32 @@ def capturing() -> bool:
 
 
 def make(
-    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], fn: Callable[[], Any], aside: Errors = ()
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    fn: Callable[[], Any],
+    aside: Errors = (),
+    again: Callable[..., Any] | None = None,
+    *,
+    approval: Any = None,
 ) -> Any:
     """Make the call `fn()` as the step `name` that `args` and `kwargs` identify, or answer it from the journal.
 
-    Errors of the types `aside` are control flow (`Aside`).
+    Errors of the types `aside` are control flow (`Aside`). `again(*args, **kwargs)` makes the call with other
+    arguments, if a person who must approve it (`approval`) wants that.
 
     >>> make("add", (1, 2), {}, lambda: 3)
     3
     """
 
-    def call(*_: Any, **__: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return fn()
+            return again(*args, **kwargs) if again is not None and _edited() else fn()
         except aside as error:
             return Aside(error)
 
     try:
-        value = perform(Spec(name), call, args, dict(kwargs))
+        value = perform(_spec(name, again, approval), call, args, dict(kwargs))
     except EncodingError as error:
         raise _told(error) from None
     return _given(value)
@@ -83,17 +100,33 @@ async def make_async(
 ) -> Any:
     """The same where `fn.fn()` is awaited. As the coroutine of a task, its strand is keyed by name and arguments."""
 
-    async def call(*_: Any, **__: Any) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return await fn.fn()
+            return await (fn.again(*args, **kwargs) if fn.again is not None and _edited() else fn.fn())
         except aside as error:
             return Aside(error)
 
     try:
-        value = await perform_async(Spec(name), call, args, dict(kwargs))
+        value = await perform_async(_spec(name, fn.again, fn.approval), call, args, dict(kwargs))
     except EncodingError as error:
         raise _told(error) from None
     return _given(value)
+
+
+ASK: ContextVar[Any] = ContextVar("jupyter_durable_ask", default=None)
+"""Whether a person must approve the framework's tool that is being called in this context, as `Spec.approval`."""
+
+
+def _spec(name: str, again: Any, approval: Any) -> Spec:
+    if approval is None:
+        approval = ASK.get()
+        ASK.set(None)  # for this tool, and not for those that it calls
+    return Spec(name, approval=approval, form=JsonForm() if again is not None else None)
+
+
+def _edited() -> bool:
+    scope = SCOPE.get()
+    return scope is not None and scope.attempt is not None and scope.attempt.edited
 
 
 def _told(error: EncodingError) -> EncodingError:

@@ -33,6 +33,7 @@ from jupyter_durable.capture.calls import (
     make_async,
 )
 from jupyter_durable.capture.instruments import Captures, Undo
+from jupyter_durable.errors import ApprovalRejected
 from jupyter_durable.journal.keys import leave_out, name_strands
 from jupyter_durable.runtime.context import SCOPE
 
@@ -44,7 +45,8 @@ class LangChain:
 
     name = "LangChain"
     captures: Captures = "tools"
-    supported: Mapping[str, str] = {"langchain-core": ">=0.3,<2", "langgraph": ">=0.3,<2"}
+    # Tested (tests/unit/test_framework_langchain.py) with the lower ends and with 1.8.3 and 1.2.24.
+    supported: Mapping[str, str] = {"langchain-core": ">=0.3.28,<2", "langgraph": ">=0.3.1,<2"}
     modules = (
         *("langchain_core.tools.base", "langchain_core.runnables.config", "langchain_core.utils.uuid"),
         *("langgraph.checkpoint.base.id", "langgraph.checkpoint.base", "langgraph.pregel._checkpoint"),
@@ -139,7 +141,11 @@ class _Tool(wrapt.ObjectProxy):  # type: ignore[type-arg]
         @functools.wraps(run)
         def step(*args: Any, **kwargs: Any) -> Any:
             data = _data(tool, self._self_input, kwargs)
-            return make(tool.name, args, data, functools.partial(run, *args, **kwargs), _aside())
+
+            def again(*args: Any, **wanted: Any) -> Any:
+                return run(*args, **{**kwargs, **wanted})
+
+            return make(tool.name, args, data, functools.partial(run, *args, **kwargs), _aside(), again)
 
         return step
 
@@ -151,9 +157,12 @@ class _Tool(wrapt.ObjectProxy):  # type: ignore[type-arg]
         @functools.wraps(run)
         def step(*args: Any, **kwargs: Any) -> Any:
             data = _data(tool, self._self_input, kwargs)
-            return make_async(
-                tool.name, args, data, Hidden(functools.partial(run, *args, **kwargs)), _aside()
-            )
+
+            async def again(*args: Any, **wanted: Any) -> Any:
+                return await run(*args, **{**kwargs, **wanted})
+
+            once = functools.partial(run, *args, **kwargs)
+            return make_async(tool.name, args, data, Hidden(once, again), _aside())
 
         return step
 
@@ -161,15 +170,35 @@ class _Tool(wrapt.ObjectProxy):  # type: ignore[type-arg]
 def _run(run: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(run)
     def patched(self: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        return run(_Tool(self, tool_input) if capturing() else self, tool_input, *args, **kwargs)
+        if not capturing():
+            return run(self, tool_input, *args, **kwargs)
+        try:
+            return run(_Tool(self, tool_input), tool_input, *args, **kwargs)
+        except ApprovalRejected as error:
+            return _denied(self, error, kwargs.get("tool_call_id"))
 
     return patched
+
+
+def _denied(tool: Any, error: ApprovalRejected, call_id: str | None) -> Any:
+    """A rejection as the model is told of it. Raises it where no model called the tool."""
+    if call_id is None:
+        raise error
+    from langchain_core.messages import ToolMessage
+
+    said = f"The tool call was rejected: {error.args[0]}"
+    return ToolMessage(said, name=tool.name, tool_call_id=call_id, status="error")
 
 
 def _arun(run: Asynchronous) -> Asynchronous:
     @functools.wraps(run)
     async def patched(self: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        return await run(_Tool(self, tool_input) if capturing() else self, tool_input, *args, **kwargs)
+        if not capturing():
+            return await run(self, tool_input, *args, **kwargs)
+        try:
+            return await run(_Tool(self, tool_input), tool_input, *args, **kwargs)
+        except ApprovalRejected as error:
+            return _denied(self, error, kwargs.get("tool_call_id"))
 
     return patched
 

@@ -18,6 +18,7 @@ import wrapt
 
 from jupyter_durable.capture.calls import Asynchronous, Attributes, Hidden, belongs_to, capturing, make_async
 from jupyter_durable.capture.instruments import Captures, Undo
+from jupyter_durable.errors import ApprovalRejected
 from jupyter_durable.journal.keys import leave_out
 
 _INVOKE = ("_invoke_function_tool_with_metadata", "invoke_function_tool")
@@ -28,7 +29,8 @@ class OpenAIAgents:
 
     name = "OpenAI Agents"
     captures: Captures = "tools"
-    supported: Mapping[str, str] = {"openai-agents": ">=0.10,<1"}
+    # Tested (tests/unit/test_framework_openai_agents.py) with 0.10.5, the first with such an invoker, and 0.24.0.
+    supported: Mapping[str, str] = {"openai-agents": ">=0.10.5,<1"}
     # The second imports by name what the first defines.
     modules = ("agents.tool", "agents.run_internal.tool_execution")
 
@@ -61,14 +63,27 @@ class _Tool(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     @property
     def on_invoke_tool(self) -> Asynchronous:
-        return _step(self.__wrapped__.name, self.__wrapped__.on_invoke_tool)
+        step = _step(self.__wrapped__.name, self.__wrapped__.on_invoke_tool)
+
+        async def invoke(ctx: Any, arguments: str) -> Any:
+            try:
+                return await step(ctx, arguments)
+            except ApprovalRejected as error:  # what made tools tell the model by themselves, these do not
+                return f"The tool call was rejected: {error.args[0]}"
+
+        return invoke
 
 
 def _step(name: str, invoke: Asynchronous) -> Asynchronous:
     @functools.wraps(invoke)
     def step(ctx: Any, arguments: str) -> Awaitable[Any]:
         args, kwargs = _said(arguments)
-        return make_async(name, args, kwargs, Hidden(functools.partial(invoke, ctx, arguments)))
+
+        async def again(*_: Any, **wanted: Any) -> Any:
+            return await invoke(ctx, json.dumps(wanted))
+
+        once = functools.partial(invoke, ctx, arguments)
+        return make_async(name, args, kwargs, Hidden(once, None if args else again))
 
     return step
 

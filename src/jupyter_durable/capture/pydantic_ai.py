@@ -25,6 +25,7 @@ from jupyter_durable.capture.calls import (
     make_async,
 )
 from jupyter_durable.capture.instruments import Captures, Undo
+from jupyter_durable.errors import ApprovalRejected
 from jupyter_durable.journal.keys import leave_out
 
 # The call being made: a combined toolset may hold another one, and passes the call on to it.
@@ -36,6 +37,7 @@ class PydanticAI:
 
     name = "Pydantic AI"
     captures: Captures = "tools"
+    # Tested (tests/unit/test_framework_pydantic_ai.py) with 1.0.0 and 2.68.0.
     supported: Mapping[str, str] = {"pydantic-ai-slim": ">=1.0,<3"}
     modules = ("pydantic_ai.toolsets.combined",)
 
@@ -58,14 +60,20 @@ def _call_tool(call_tool: Asynchronous, aside: Errors) -> Asynchronous:
         if not capturing() or again or tool.tool_def.kind == "output":
             return await call_tool(self, name, tool_args, ctx, tool)
 
-        async def call() -> Any:
+        async def changed(**wanted: Any) -> Any:
             token = _call.set(call_id)
             try:
-                return await call_tool(self, name, tool_args, ctx, tool)
+                return await call_tool(self, name, wanted, ctx, tool)
             finally:
                 _call.reset(token)
 
-        return await make_async(name, (), tool_args, Hidden(call), aside)
+        async def call() -> Any:
+            return await changed(**tool_args)
+
+        try:
+            return await make_async(name, (), tool_args, Hidden(call, changed), aside)
+        except ApprovalRejected as error:  # as the framework tells of a call that was denied
+            return f"The tool call was denied: {error.args[0]}"
 
     return patched
 

@@ -22,6 +22,7 @@ class SmolAgents:
 
     name = "smolagents"
     captures: Captures = "tools"
+    # Tested (tests/unit/test_framework_smolagents.py) with 1.10.0 and 1.26.0.
     supported: Mapping[str, str] = {"smolagents": ">=1.10,<2"}
     modules = ("smolagents.tools",)
 
@@ -41,7 +42,7 @@ class _Tool(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
         @functools.wraps(forward)
         def step(*args: Any, **kwargs: Any) -> Any:
-            return make(tool.name, args, kwargs, functools.partial(forward, *args, **kwargs))
+            return make(tool.name, args, kwargs, functools.partial(forward, *args, **kwargs), again=forward)
 
         return step
 
