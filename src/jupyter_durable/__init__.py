@@ -4,6 +4,7 @@ The tour, in reading order:
 
     %load_ext jupyter_durable       then `%%durable NAME` as the first line of a cell makes it a run
     tool, step                      what becomes a step of it
+    sleep, wait_for, ask            what it may wait for: timers, signals (which `send` sends), people
     Toolset, ToolResult             tools from anywhere (functions, MCP servers, frameworks) behind one API
     idempotency_key, now, uuid4     what a tool may ask; log, progress: what it may say
     redact                          what else is a secret: stored encrypted, shown as dots
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jupyter_durable.capture.functions import idempotency_key, log, now, progress, step, tool, uuid4
-    from jupyter_durable.codec.redaction import redact
+    from jupyter_durable.capture.people import ask, sleep, wait_for
     from jupyter_durable.capture.toolset import ToolResult, Toolset
+    from jupyter_durable.codec.redaction import redact
     from jupyter_durable.errors import (
         AlreadyDecidedError,
         ApprovalRejected,
@@ -35,11 +37,12 @@ if TYPE_CHECKING:
         RunClosedError,
         RunNotFoundError,
         RunParked,
+        RunWaiting,
         StepInDoubtError,
         StoreError,
     )
     from jupyter_durable.runtime.doubt import RETRY, UNKNOWN
-    from jupyter_durable.session import open_store, run
+    from jupyter_durable.session import open_store, run, send
 
 __all__ = [
     "RETRY",
@@ -56,10 +59,12 @@ __all__ = [
     "RunClosedError",
     "RunNotFoundError",
     "RunParked",
+    "RunWaiting",
     "StepInDoubtError",
     "StoreError",
     "ToolResult",
     "Toolset",
+    "ask",
     "idempotency_key",
     "load_ipython_extension",
     "log",
@@ -68,10 +73,13 @@ __all__ = [
     "progress",
     "redact",
     "run",
+    "send",
+    "sleep",
     "step",
     "tool",
     "unload_ipython_extension",
     "uuid4",
+    "wait_for",
 ]
 
 _HOMES = {
@@ -81,7 +89,8 @@ _HOMES = {
     ),
     "redact": "jupyter_durable.codec.redaction",
     **dict.fromkeys(("ToolResult", "Toolset"), "jupyter_durable.capture.toolset"),
-    **dict.fromkeys(("run", "open_store"), "jupyter_durable.session"),
+    **dict.fromkeys(("ask", "sleep", "wait_for"), "jupyter_durable.capture.people"),
+    **dict.fromkeys(("run", "open_store", "send"), "jupyter_durable.session"),
     **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),
 }
 

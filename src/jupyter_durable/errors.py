@@ -11,6 +11,7 @@
     ├── AlreadyDecidedError              somebody else decided first
     ├── RunClosedError                   a durable call after its run ended
     ├── ApprovalRejected                 a person said no
+    ├── RunWaiting                       the run waits, and this process was not to wait for so long
     └── BudgetExceeded                   a budget of the run was reached, and nobody is there to raise it
     RunParked (BaseException)            the run waits with no process attached; leave the cell
     LeaseLost (BaseException)            this process may no longer write the run; leave the cell
@@ -139,11 +140,19 @@ class RunClosedError(DurableError):
 
 
 class ApprovalRejected(DurableError):  # noqa: N818 - a public name fixed by the contract
-    """A person rejected the call; the message is theirs."""
+    """A person rejected the call; the message is theirs, `by` says whose."""
+
+    def __init__(self, message: str = "", *, by: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.by = by
 
 
 class BudgetExceeded(DurableError):  # noqa: N818 - a public name fixed by the contract
     """A budget of the run was reached, and nobody is there to raise it. Resuming it with more goes on there."""
+
+
+class RunWaiting(DurableError):  # noqa: N818 - what it is, beside BudgetExceeded
+    """The run waits for a person, a signal or a timer, and `park_after` has passed. Running it again goes on there."""
 
 
 class _ControlFlow(_Hinted, BaseException):

@@ -186,6 +186,35 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitInfo:
+    """Something a run waits for, as people and programs see it: `store.waits()`.
+
+    kind: `approval`, `ask`, `signal`, `sleep`, `doubt` (an unsafe step was cut off) or `budget`. `key` names the
+    decision, of which there is one; `actions` what can be said. `prompt` is the question or the reason, `what` the
+    wait as a few words, `call` the call that it is about. `schema` is the JSON schema of the answer, or of the
+    arguments, which may be changed if `editable`. `ready`: it need not wait any more, once a process takes the run up:
+    somebody has said something (`decided_by`), or its time has come. Times are POSIX seconds.
+    """
+
+    run: str
+    run_name: str
+    key: str
+    kind: str
+    step: str | None
+    name: str
+    prompt: str
+    what: str
+    actions: tuple[str, ...]
+    since: float
+    until: float | None = None
+    schema: Mapping[str, Any] | None = None
+    editable: bool = False
+    call: str | None = None
+    decided_by: str | None = None
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StepInfo:
     """A step as people see it: `store.steps()`, `show --json`, the timeline.
 
@@ -193,7 +222,8 @@ class StepInfo:
     often it was answered from the journal, `seconds` what its last attempt took (None: nobody knows,
     or it has not ended). `usage` is what a model call used: provider, model, tokens,
     finish reason, tools asked for; `cost` its price in USD, None where not known (or nothing to pay), and
-    `saved` what its replays would have cost.
+    `saved` what its replays would have cost. `wait` is what it waits for, as a few words; `edited` the arguments
+    that a person changed, and who.
     """
 
     id: str
@@ -214,6 +244,8 @@ class StepInfo:
     usage: Mapping[str, Any] | None = None
     cost: float | None = None
     saved: float = 0.0
+    wait: str | None = None
+    edited: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

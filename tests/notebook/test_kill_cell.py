@@ -13,7 +13,7 @@ import pytest
 from kernels import Kernel, KernelDied
 
 from jupyter_durable.journal.keys import idempotency_key, parse_step_id
-from jupyter_durable.runtime.kill_points import KILL_POINTS
+from jupyter_durable.runtime.kill_points import KILL_POINTS, OF_WAITS
 from jupyter_durable.session import open_store
 
 CELL = """%%durable mixed
@@ -138,7 +138,7 @@ def check(directory: Path, store: Path, before: Counter[str], done: set[str]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 4])
-@pytest.mark.parametrize("point", [p for p in KILL_POINTS if p not in ("after-attempt", "after-chunk")])
+@pytest.mark.parametrize("point", [p for p in KILL_POINTS if p not in ("after-attempt", "after-chunk", *OF_WAITS)])
 def test_killed_at_a_kill_point(
     point: str, nth: int, undisturbed: str, make_kernel: Callable[..., Kernel], tmp_path: Path
 ) -> None:

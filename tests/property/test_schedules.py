@@ -33,7 +33,7 @@ from workloads import (
 
 from jupyter_durable.errors import DivergenceError
 from jupyter_durable.journal.keys import idempotency_key
-from jupyter_durable.runtime.kill_points import KILL_POINTS
+from jupyter_durable.runtime.kill_points import KILL_POINTS, OF_WAITS
 from jupyter_durable.session import Session
 from jupyter_durable.testing import Crash, MemoryStore, crash_at, execute
 
@@ -293,7 +293,7 @@ MIXED = Seq(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "point", [p for p in KILL_POINTS if p not in ("before-open", "after-attempt", "after-chunk")]
+    "point", [p for p in KILL_POINTS if p not in ("before-open", "after-attempt", "after-chunk", *OF_WAITS)]
 )
 def test_a_crash_at_every_single_occurrence(point: str) -> None:
     """One agent with a bit of everything, crashed at each occurrence of each kill point."""

@@ -10,6 +10,7 @@ import uuid as _uuid
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar, overload
 
+from jupyter_durable.capture.forms import SignatureForm
 from jupyter_durable.codec.redaction import masked
 from jupyter_durable.errors import DurableError
 from jupyter_durable.journal.retry import Backoff, RetryPolicy
@@ -39,6 +40,7 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     max_concurrency: int | None = None,
     rate: float | None = None,
+    approval: bool | Callable[..., bool | str] = False,
 ) -> Callable[[F], F]: ...
 
 
@@ -54,6 +56,7 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     max_concurrency: int | None = None,
     rate: float | None = None,
+    approval: bool | Callable[..., bool | str] = False,
 ) -> Any:
     """Make every call of a function a step of the durable run it is made in.
 
@@ -66,7 +69,9 @@ def tool(
     crash is made again. "unsafe": it is not; `reconcile(*args, **kwargs)` may find out whether it
     happened (return its result, `durable.RETRY`, or `durable.UNKNOWN`), else the run waits for a
     person. "pure": it has no effect at all, and an edited run may reuse its result for equal arguments.
-    `max_concurrency`: calls at once; `rate`: starts a second, both in this process.
+    `max_concurrency`: calls at once; `rate`: starts a second, both in this process. `approval`: a person must
+    approve each call before it is made (and may change its arguments, or reject it, which raises
+    `ApprovalRejected`); or a function of the arguments that says whether, or why (a text).
 
     >>> @tool
     ... def add(a: int, b: int) -> int:
@@ -87,6 +92,7 @@ def tool(
             timeout=timeout,
             reconcile=reconcile,
             limiter=limiter,
+            approval=approval or None,
         )
         if inspect.isclass(target):
             type.__setattr__(target, "__call__", wrap(target.__call__, spec))
@@ -101,6 +107,8 @@ def wrap(fn: Any, spec: Spec) -> Any:
     call = fn if inspect.isroutine(fn) else getattr(fn, "__call__", fn)  # noqa: B004 - the bound method, not a test
     if isinstance(fn, staticmethod | classmethod):
         return type(fn)(wrap(fn.__func__, spec))
+    if spec.form is None:
+        spec.form = SignatureForm(fn)
     wrapper: Any
     if inspect.isasyncgenfunction(call):
 
@@ -137,7 +145,7 @@ def step(name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any
     >>> step("answer", lambda: 42)
     42
     """
-    spec = Spec(name)
+    spec = Spec(name, form=SignatureForm(fn))
     call = fn if inspect.isroutine(fn) else getattr(fn, "__call__", fn)  # noqa: B004
     while isinstance(call, functools.partial):
         call = call.func

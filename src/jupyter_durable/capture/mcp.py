@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from jupyter_durable.capture.forms import JsonForm
 from jupyter_durable.capture.instruments import Captures, Undo
 from jupyter_durable.capture.mcp_transports import TRANSPORTS, defer
 from jupyter_durable.codec.redaction import masked
@@ -90,8 +91,9 @@ def _captured(scope: Scope) -> bool:
     return "mcp" in scope.run.options.capture
 
 
-def _spec(known: _Known, name: str) -> Spec:
-    return Spec(f"{known.name}.{name}" if known.name else name, kind="mcp")
+def _spec(known: _Known, name: str, form: JsonForm | None = None, *, housekeeping: bool = False) -> Spec:
+    full = f"{known.name}.{name}" if known.name else name
+    return Spec(full, kind="mcp", form=form, housekeeping=housekeeping)
 
 
 # -- what one live request does -----------------------------------------------------------------------
@@ -194,7 +196,8 @@ async def call_tool(
     rounds = tuple(
         options[key] for key in ("input_responses", "request_state") if options.get(key) is not None
     )
-    return await perform_async(_spec(_known(session), name), call, rounds, dict(arguments or {}))
+    spec = _spec(_known(session), name, JsonForm())
+    return await perform_async(spec, call, rounds, dict(arguments or {}))
 
 
 async def send_request(
@@ -223,7 +226,8 @@ async def send_request(
             return await _make(session, lambda: send(**more))
 
         name, positional, named = _identity(method, plain)
-        result = await perform_async(_spec(known, name), call, positional, named)
+        spec = _spec(known, name, housekeeping=method != "tools/call")
+        result = await perform_async(spec, call, positional, named)
         if not executed and method in _HANDSHAKES:
             _postpone(session, known, functools.partial(_again, session, send))
     if method == "initialize":
@@ -284,7 +288,8 @@ async def send_discover(original: Send, session: Any, *args: Any, **kwargs: Any)
                 raise
             return {"error": error.error}
 
-    answer = await perform_async(_spec(_known(session), "discover"), call, (), {})
+    spec = _spec(_known(session), "discover", housekeeping=True)
+    answer = await perform_async(spec, call, (), {})
     if "error" in answer:
         from mcp.shared.exceptions import MCPError
 

@@ -52,24 +52,34 @@ def cost(run: str | None, store: str | None, as_json: bool) -> None:
 @click.argument("run")
 @click.argument("amount", required=False)
 @click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="How many steps it may make.")
+@click.option(
+    "--deadline", metavar="TIME", help='Until when it may go on: "2 h" from now, "17:30", or a date.'
+)
 @store_option
 @json_option
-def budget(run: str, amount: str | None, max_steps: int | None, store: str | None, as_json: bool) -> None:
+def budget(
+    run: str,
+    amount: str | None,
+    max_steps: int | None,
+    deadline: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
     """Raise the budget of a RUN that waits for it.
 
     AMOUNT is in USD, for all that the run spends: what it spent so far counts.
     """
     from jupyter_durable.session import open_store
 
-    if amount is None and max_steps is None:
-        raise click.UsageError("say how much: an AMOUNT in USD, or --max-steps N")
+    if amount is None and max_steps is None and deadline is None:
+        raise click.UsageError("say how much: an AMOUNT in USD, --max-steps N, or --deadline TIME")
     try:
         usd = parse_cost(amount) if amount is not None else None
     except ValueError:
         raise click.UsageError(f"not an amount in USD: {amount}") from None
     with closing(open_store(store)) as opened:
         info = opened.run(run)
-        holds = opened.raise_budget(info.id, cost=usd, steps=max_steps, by=person())
+        holds = opened.raise_budget(info.id, cost=usd, steps=max_steps, deadline=deadline, by=person())
     if as_json:
         click.echo(json.dumps({"run": info.id, **asdict(holds)}))
     else:

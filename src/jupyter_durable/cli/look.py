@@ -15,8 +15,9 @@ from jupyter_durable.cli import json_option, store_option
 from jupyter_durable.cli.text import ago, from_here, prefixes, short, span, table
 from jupyter_durable.clock import SystemClock
 from jupyter_durable.errors import RunNotFoundError
-from jupyter_durable.model import FINAL, RunInfo, RunStatus, StepCounts, StepInfo
+from jupyter_durable.model import FINAL, RunInfo, RunStatus, StepCounts, StepInfo, WaitInfo
 from jupyter_durable.timeline.costs import describe, used
+from jupyter_durable.timeline.waits import ways
 
 
 @click.command()
@@ -76,15 +77,17 @@ def show(run: str, step: str | None, store: str | None, as_json: bool) -> None:
         plan = None if info.status in (*FINAL, "running") else str(opened.plan(info.id))
         found = find_step(steps, step, info) if step is not None else None
         talk = opened.messages(info.id, found.id) if found is not None and found.kind == "model" else []
+        waits = opened.waits(info.id) if found is None else []
     if found is not None:
         if as_json:
             click.echo(json.dumps(asdict(found) | {"messages": [m._asdict() for m in talk]}, indent=2))
         else:
             click.echo("\n\n".join([_step(found, talk=bool(talk)), *(f"{m.role}:\n{m.text}" for m in talk)]))
     elif as_json:
-        click.echo(json.dumps(asdict(info) | {"steps": [asdict(s) for s in steps]}, indent=2))
+        said = {"steps": [asdict(s) for s in steps], "waits": [asdict(w) for w in waits]}
+        click.echo(json.dumps(asdict(info) | said, indent=2))
     else:
-        click.echo(_run(info, steps, plan))
+        click.echo(_run(info, steps, plan, waits))
 
 
 @click.command()
@@ -130,7 +133,7 @@ def _done(steps: StepCounts) -> str:
     return f"{steps.completed}/{total}"
 
 
-def _run(run: RunInfo, steps: Sequence[StepInfo], plan: str | None) -> str:
+def _run(run: RunInfo, steps: Sequence[StepInfo], plan: str | None, waits: Sequence[WaitInfo] = ()) -> str:
     counts = [f"{n} {name.replace('_', ' ')}" for name, n in asdict(run.steps).items() if n]
     facts: dict[str, Any] = {
         "run": run.id,
@@ -154,6 +157,9 @@ def _run(run: RunInfo, steps: Sequence[StepInfo], plan: str | None) -> str:
                 ("fail", " WHY", "it failed"),
             ):
                 lines.append(f"{f'  jupyter durable {verb} {run.id[:13]} {step.id}{value}':<50} {meaning}")
+    for wait in waits:
+        if not wait.ready and (ways_out := ways(wait, "jupyter durable", run.id[:13])):
+            lines += ["", *ways_out]
     return "\n".join(lines)
 
 
@@ -172,6 +178,8 @@ def _step(step: StepInfo, *, talk: bool = False) -> str:
         "effect": step.effect,
         "attempts": step.attempts,
         "replays": step.replays,
+        "waits for": step.wait,
+        "changed": step.edited,
         "took": _took(step),
         "used": used(step),
         "arguments": step.arguments if not talk else None,  # what follows says it

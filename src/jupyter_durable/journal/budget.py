@@ -6,6 +6,7 @@ which counts. So it holds in every process that takes the run up, and in automat
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,15 +20,21 @@ PREFIX = "budget:"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`cost` in USD, `steps` that are made (not: replayed); None: no limit."""
+    """`cost` in USD, `steps` that are made (not: replayed), `deadline` in POSIX seconds; None: no limit.
+
+    `line`: the deadline as the cell says it, "2 h" from when its run began, say.
+    """
 
     cost: float | None = None
     steps: int | None = None
+    deadline: float | None = None
+    line: str | None = None
 
     def __str__(self) -> str:
         parts = [
             f"${self.cost:.2f}" if self.cost is not None else "",
             f"{self.steps} steps" if self.steps else "",
+            f"until {at(self.deadline)}" if self.deadline is not None else "",
         ]
         return " and ".join(filter(None, parts)) or "no limit"
 
@@ -59,10 +66,20 @@ def decisions(index: Index) -> Iterable[Entry]:
 
 def changed(before: Budget, said: Mapping[str, Any]) -> Budget:
     """The budget after a decision."""
-    cost, steps = said.get("cost"), said.get("steps")
+    cost, steps, deadline = said.get("cost"), said.get("steps"), said.get("deadline")
     if said.get("action") == "given":  # the cell's line says all there is
-        return Budget(cost, steps)
-    return Budget(before.cost if cost is None else cost, before.steps if steps is None else steps)
+        return Budget(cost, steps, deadline, said.get("line"))
+    return Budget(
+        before.cost if cost is None else cost,
+        before.steps if steps is None else steps,
+        before.deadline if deadline is None else deadline,
+        before.line,
+    )
+
+
+def at(time: float) -> str:
+    """A time for people, in this machine's zone."""
+    return datetime.datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def money(usd: float) -> str:

@@ -169,7 +169,7 @@ class Engine(Leaving):
 
     def resume(self, scope: LiveScope, step: RecordedStep, call: Call, *, decided: bool = False) -> Decision:
         """Take an open step up again. Whether an unsafe one happened is not ours to guess."""
-        if call.effect == "unsafe" and not step.reopened and not decided:
+        if call.effect == "unsafe" and step.made and not decided:
             return Wait("person", step)
         return Execute(step.scope, step.pos, step.attempts + 1, step.failures, step=step)
 

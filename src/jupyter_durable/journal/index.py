@@ -21,6 +21,8 @@ from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
 
 ROOT = 0
 """The run itself: entries that belong to no scope, and the parent of the main scope."""
+OWN = 1 << 60
+"""A sequence number beyond every forebear's entries: what has it is this run's own."""
 MAIN = 1
 """The scope of the cell, function or block that the run executes."""
 
@@ -29,7 +31,9 @@ class RecordedStep:
     """One step as the journal knows it. `outcome` is its checkpoint's entry, None while it is open."""
 
     __slots__ = (
+        "approved",
         "args",
+        "asked",
         "attempts",
         "began_at",
         "began_seq",
@@ -37,11 +41,14 @@ class RecordedStep:
         "chunks_at",
         "digest",
         "doubtful",
+        "edit",
         "effect",
         "ended_at",
         "failures",
         "history",
         "kind",
+        "lapsed",
+        "made",
         "mutation",
         "name",
         "notes",
@@ -57,6 +64,7 @@ class RecordedStep:
         "start_at",
         "unseen",
         "unwinding",
+        "wait",
     )
 
     def __init__(self, entry: Entry) -> None:
@@ -83,6 +91,13 @@ class RecordedStep:
         self.opened_at = self.began_at = entry.at  # began: its present attempt
         self.began_seq = entry.seq
         self.ended_at: float | None = None
+        # What it waits for, before its call is made (an approval) or instead of one (`journal.waits`).
+        self.wait: dict[str, Any] | None = meta.get("w")
+        self.asked = 0  # decisions about it that are consumed
+        self.approved = -1  # the start that consumed an approval
+        self.edit: Entry | None = None  # that one, if it has other arguments than the call
+        self.lapsed = False  # it was reopened, and has not begun to wait again
+        self.made = self.wait is None  # the call may have been made since the step was (re)opened
         # "c": made while a cancel was being handled; "e": while errors of the steps `refs` were.
         self.unwinding: str = meta.get("u", "")
         self.refs: list[list[int]] | None = meta.get("r")
@@ -105,11 +120,13 @@ class RecordedStep:
         """Forget the outcome; the next attempt starts a fresh child scope."""
         self.outcome = self.unseen = self.mutation = self.output = self.ended_at = self.chunks = None
         self.failures += 1
-        self.reopened = True
+        self.reopened = self.lapsed = True
+        self.made = False
 
     def uncancel(self) -> None:
         """The cancellation did not come again: the step is cut off, and goes on with the children it has."""
         self.reopened = self.outcome is not None and "unmade" in self.outcome.meta
+        self.made = self.made and not self.reopened
         self.outcome, self.unseen, self.doubtful = self.unseen, None, False
         if self.outcome is None:
             self.output = self.ended_at = None
@@ -241,6 +258,8 @@ class Index:
                 self._unwinds.clear()
         elif kind == "decision":
             self.decisions[entry.meta["key"]] = entry
+            if entry.scope != ROOT:
+                self._by_place[entry.scope, entry.pos].asked += 1
         elif kind == "log":
             place = self._by_place.get((entry.scope, entry.pos))
             if place is None:
@@ -262,10 +281,16 @@ class Index:
     def _start(self, entry: Entry) -> None:
         place = entry.scope, entry.pos
         step = self._by_place.get(place)
-        if step is not None:  # another attempt
+        if step is not None:  # another attempt, or another wait before one
             step.attempts = entry.meta.get("a", 1)
             step.began_at, step.began_seq = entry.at, entry.seq
             step.chunks = None
+            step.wait = entry.meta.get("w")
+            step.lapsed = False
+            step.made = step.wait is None
+            if "ok" in entry.meta:
+                step.approved = entry.seq
+                step.edit = entry if entry.payload is not None else None
             return
         step = self._by_place[place] = RecordedStep(entry)
         scope = self.scopes[entry.scope]

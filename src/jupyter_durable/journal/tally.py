@@ -22,8 +22,10 @@ _HARMLESS = frozenset({"scope", "values", "chunk", "attempt", "output", "mutatio
 
 
 def state_of(step: RecordedStep) -> str:
-    """What a step counts as: its outcome's status, else what kind of call is open, `kind/effect`."""
-    return str(step.outcome.meta["s"]) if step.outcome is not None else f"{step.kind}/{step.effect}"
+    """What a step counts as: its outcome's status, else what kind of call is open, `kind/effect`; with `/w` if it waits."""
+    if step.outcome is not None:
+        return str(step.outcome.meta["s"])
+    return f"{step.kind}/{step.effect}" + ("/w" if step.wait is not None else "")
 
 
 def tally(index: Index) -> dict[str, int]:
@@ -62,6 +64,11 @@ class Tally:
     def _steps(index: Index) -> Iterable[RecordedStep]:
         return (step for scope in index.scopes.values() for step in scope.steps)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many steps are in which state now."""
+        return dict(self._counts)
+
     def recount(self, entries: Iterable[Entry], status: str, base_seq: int) -> None:
         """Set it anew: by folding all the run's entries, as if a `closed` one with this status came after them."""
         closed = Entry(0, "closed", 0, 0, 0.0, {"s": status}, None, b"")
@@ -85,9 +92,14 @@ class Tally:
         meta, place = draft.meta, (draft.scope, draft.pos)
         if "u" in meta:
             self.exact = False
-        elif place not in self._open:  # else: another attempt
-            state = self._open[place] = f"{meta['k']}/{meta.get('e', 'retryable')}"
+            return
+        before = self._open.get(place)
+        state = f"{meta['k']}/{meta.get('e', 'retryable')}" + ("/w" if "w" in meta else "")
+        if state != before:  # else: another attempt
+            self._open[place] = state
             self._counts[state] += 1
+            if before is not None:
+                self._counts[before] -= 1
 
     def _end(self, draft: Draft) -> None:
         state = self._open.pop((draft.scope, draft.pos), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from jupyter_durable.clock import duration, moment
 from jupyter_durable.journal.budget import parse_cost
 
 _DESCRIPTION = """\
@@ -43,7 +43,10 @@ MADE_OF = "line"
 
 @dataclass(frozen=True, slots=True)
 class CellArguments:
-    """What a `%%durable` line asks for. `park_after` is in seconds, None means never; `budget` in USD."""
+    """What a `%%durable` line asks for. `park_after` is in seconds, None means never; `budget` in USD.
+
+    `deadline` as it is written: it counts from when the run began.
+    """
 
     name: str | None = None
     new: bool = False
@@ -56,6 +59,8 @@ class CellArguments:
     park_after: float | None = None
     budget: float | None = None
     max_steps: int | None = None
+    deadline: str | None = None
+    approve: tuple[str, ...] = ()
     capture: frozenset[str] = frozenset(CAPTURES)
     ignore_hosts: tuple[str, ...] = ()
     pace: bool = False
@@ -71,6 +76,7 @@ def made_of(given: CellArguments) -> dict[str, list[str]]:
         "tools": list(given.tools),
         "capture": sorted(given.capture) if given.capture != frozenset(CAPTURES) else None,
         "ignore_hosts": list(given.ignore_hosts),
+        "approve": list(given.approve),
     }
     return {
         name: value for name, value in found.items() if value or (name == "capture" and value is not None)
@@ -84,6 +90,7 @@ def recorded(meta: Mapping[str, Any]) -> CellArguments:
         tools=tuple(made.get("tools", ())),
         capture=frozenset(made.get("capture", CAPTURES)),
         ignore_hosts=tuple(made.get("ignore_hosts", ())),
+        approve=tuple(made.get("approve", ())),
     )
 
 
@@ -99,6 +106,7 @@ def flags(given: CellArguments) -> str:
     elif given.capture != frozenset(CAPTURES):
         words += ["--capture", ",".join(name for name in CAPTURES if name in given.capture)]
     words += [word for host in given.ignore_hosts for word in ("--ignore-host", shlex.quote(host))]
+    words += [word for pattern in given.approve for word in ("--approve", shlex.quote(pattern))]
     return "".join(f" {word}" for word in words)
 
 
@@ -119,10 +127,15 @@ def _hint(message: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not (0 <= seconds < math.inf):
-        raise ValueError
-    return seconds
+    return duration(text)
+
+
+def _time(text: str) -> str:
+    moment(text, 0.0)
+    return text
+
+
+_time.__name__ = "time (2 h, 17:30, or a date)"
 
 
 def _dollars(text: str) -> float:
@@ -173,6 +186,13 @@ def _parser() -> _Parser:
         help="make the notebook's functions that match a tool in this cell; may be repeated",
     )
     add(
+        "--approve",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="wait for you before calls of tools whose names match, of any kind; may be repeated",
+    )
+    add(
         "--capture",
         metavar="KINDS",
         action="append",
@@ -208,6 +228,12 @@ def _parser() -> _Parser:
         help='wait for you before model calls cost more than, say, "$2.00"',
     )
     add("--max-steps", metavar="N", type=_count, help="wait for you before the run makes more than N steps")
+    add(
+        "--deadline",
+        metavar="TIME",
+        type=_time,
+        help='wait for you after "2 h" from its beginning, or at 17:30',
+    )
     return parser
 
 
@@ -252,6 +278,8 @@ def parse(line: str, shell: Any = None) -> CellArguments:
         park_after=given.park_after,
         budget=given.budget,
         max_steps=given.max_steps,
+        deadline=given.deadline,
+        approve=tuple(given.approve),
         capture=capture.difference(*given.no_capture),
         ignore_hosts=tuple(given.ignore_host),
         pace=given.pace,

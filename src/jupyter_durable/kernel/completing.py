@@ -12,9 +12,28 @@ if TYPE_CHECKING:
     from jupyter_durable.kernel.host import KernelHost
 
 MOST = 30  # runs among the offers
-_TAKE_RUN = {"show", "plan", "cost", "resume", "goto", "fork", "cancel", "retry", "supply", "fail", "budget"}
-_REPEATED = {"--tool", "--capture", "--no-capture", "--ignore-host"}
+_TAKE_RUN = {
+    "show",
+    "timeline",
+    "plan",
+    "cost",
+    "resume",
+    "goto",
+    "fork",
+    "cancel",
+    "retry",
+    "supply",
+    "fail",
+    "budget",
+    "waits",
+    "approve",
+    "reject",
+    "answer",
+    "signal",
+}
+_REPEATED = {"--tool", "--approve", "--capture", "--no-capture", "--ignore-host"}
 _TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}
+_TAKE_WAIT = {"approve": "approval", "reject": "approval", "answer": "ask", "signal": "signal"}
 
 
 def offers(host: KernelHost, line: str) -> list[str]:
@@ -39,6 +58,10 @@ def _of_line(host: KernelHost, before: list[str]) -> list[str]:
             return ["--at"]
         case [_, verb, run] if verb in _TAKE_STEP:
             return _steps(host, run)
+        case [_, verb, run] if verb in _TAKE_WAIT:
+            return _waiting(host, run, _TAKE_WAIT[verb])
+        case [_, "approve", _, _]:
+            return ["--arguments"]
         case [_, "fork", run, "--at"]:
             return _steps(host, run)
         case [_, "supply", _, _]:
@@ -72,6 +95,12 @@ def _of_cell(host: KernelHost, before: list[str]) -> list[str]:
 def _runs(host: KernelHost) -> list[str]:
     runs = host.store().journal.runs(limit=MOST)
     return [*dict.fromkeys(run.name for run in runs), *(short(run.id) for run in runs)]
+
+
+def _waiting(host: KernelHost, run: str, kind: str) -> list[str]:
+    record = lookup(host.store().journal, run, host.place().notebook)
+    found = [wait for wait in host.store().waits(record.id) if wait.kind == kind]
+    return [wait.name if kind == "signal" else wait.step or "" for wait in found]
 
 
 def _steps(host: KernelHost, run: str) -> list[str]:

@@ -185,7 +185,9 @@ class KernelHost:
         if given.plan:
             self.say(launch.plan(decision), "start")
             raise PlanOnly
-        return self._enter(launch.perform(decision), place, voice, given.tools, source)
+        return self._enter(
+            launch.perform(decision), place, voice, given.tools, source, is_async=cell.is_async
+        )
 
     def _goto(self, run_id: str, step: str = "", *, cell: CellInfo, voice: Voice, fork: bool) -> _Cell:
         """Everything as it was when the run came to `step` (none: to its end); `fork`: and a cell to go on from there."""
@@ -203,7 +205,9 @@ class KernelHost:
         line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
         launched = Launched(run, session, snapshot, line, "resume", restored=True)
         given = arguments.recorded(record.meta)
-        opened = self._enter(launched, place, voice, given.tools, source, goto=step or "its end")
+        opened = self._enter(
+            launched, place, voice, given.tools, source, is_async=cell.is_async, goto=step or "its end"
+        )
         if fork:
             header = (
                 f"%%durable {shlex.quote(record.name)} --resume {short(record.id)} --rerun-from {step or END}"
@@ -224,6 +228,7 @@ class KernelHost:
         patterns: Sequence[str],
         source: str,
         *,
+        is_async: bool,
         goto: str = "",
     ) -> _Cell:
         run = launched.run
@@ -235,6 +240,7 @@ class KernelHost:
             if place.job_id is None:
                 # The notebook of a job that was cut off must not differ from that of one that was not.
                 voice.first(launched.line, launched.kind)
+            run.blocking = not is_async
             self._recorder.attach()
             attached = True
             opened.activation.enter()
@@ -257,6 +263,8 @@ class KernelHost:
         run, launched = opened.run, opened.launched
         try:
             leaf = _control_flow(error)
+            if leaf is None and not isinstance(error, KeyboardInterrupt):
+                leaf = run.parked  # its code was ended for that, or has swallowed it
             opened.activation.leave()
             self._recorder.detach()
             opened.put_back()
@@ -288,8 +296,8 @@ class KernelHost:
         if isinstance(error, PlanOnly) or _control_flow(error) is not None:
             return []
         run = opened.run if (opened := self._cells.get(id(cell))) is not None else None
-        if run is not None and isinstance(error, asyncio.CancelledError) and (run.lost or run.cancelled_by):
-            return []  # not the user's: the run was taken over, or cancelled, while the cell awaited something
+        if run is not None and isinstance(error, asyncio.CancelledError) and run.stopping():
+            return []  # not the user's: the run was taken over, cancelled or parked, while the cell awaited something
         if isinstance(error, DurableError):
             return display.error_lines(error, self.shell.user_ns)
         display.hide_frames(error)

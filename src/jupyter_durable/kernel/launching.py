@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jupyter_durable.clock import moment
 from jupyter_durable.codec.canonical import Canonical
 from jupyter_durable.errors import DurableError, RunNotFoundError
 from jupyter_durable.journal.budget import Budget
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 END = "end"
 """What `--rerun-from` takes instead of a step: fork after the last one recorded."""
 
-_FLAGS = {"tools": "--tool", "capture": "--capture", "ignore_hosts": "--ignore-host"}
+_FLAGS = {"tools": "--tool", "capture": "--capture", "ignore_hosts": "--ignore-host", "approve": "--approve"}
+_PATIENCE = 60.0  # seconds for which a timer is waited for where nobody watches and nothing else was said
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +241,22 @@ class Launch:
             raise
 
     def _options(self) -> Options:
-        after = self.given.park_after
+        after = timers = self.given.park_after
         if after is None and not self.place.interactive:
-            after = 0.0  # nobody is there to be waited for
-        return Options(park_after=after, budget=self._budget(), pace=self.given.pace)
+            after, timers = 0.0, _PATIENCE  # nobody is there to be waited for
+        return Options(
+            park_after=after,
+            timers=timers,
+            budget=self._budget(),
+            pace=self.given.pace,
+            approve=self.given.approve,
+        )
 
     def _budget(self) -> Budget | None:
-        cost, steps = self.given.budget, self.given.max_steps
-        return None if cost is None and steps is None else Budget(cost, steps)
+        cost, steps, line = self.given.budget, self.given.max_steps, self.given.deadline
+        if cost is None and steps is None and line is None:
+            return None
+        return Budget(cost, steps, moment(line, self.session.clock.now()) if line is not None else None, line)
 
     def _meta(self, snapshot: Snapshot) -> dict[str, Any]:
         return {

@@ -27,18 +27,20 @@ from jupyter_durable.kernel.launching import stored_cell
 from jupyter_durable.model import FINAL, RunInfo, RunRecord, StepCounts, StepInfo
 from jupyter_durable.store.place import VARIABLE, resolve
 from jupyter_durable.timeline.costs import STEP_HEAD, describe, step_row, total, used
+from jupyter_durable.timeline.waits import ways
 
 if TYPE_CHECKING:
     from jupyter_durable.session import Store
 
 _MOST = 30  # runs in a list
+_VERBATIM = ("supply", "approve", "reject", "answer", "signal")  # braces are JSON there, and not expanded
 _CODE_VERBS = {"resume": RESUME, "goto": GOTO, "fork": FORK}
 
 
 def run_line(host: KernelHost, line: str) -> None:
     """Execute a `%durable` line. Raises `UsageError` for a wrong one; errors of ours show no traceback."""
     verb, _, rest = line.strip().partition(" ")
-    rest = rest.strip() if verb == "supply" else _expanded(host, rest).strip()
+    rest = rest.strip() if verb in _VERBATIM else _expanded(host, rest).strip()
     action = VERBS.get(verb)
     if action is None:
         _wrong(f"no such verb: {verb}", "one of " + ", ".join(v for v in VERBS if v))
@@ -143,7 +145,10 @@ def _show(host: KernelHost, rest: str) -> None:
     before += f"; resuming it: {store.plan(info.id)}" if info.status not in (*FINAL, "running") else ""
     rows = [(s.id, s.scope, _state(s), _took(s), display.one_line(s.arguments, 100), _end(s)) for s in steps]
     doubts = [s for s in steps if s.status == "in_doubt" and s.effect == "unsafe" and not s.history]
-    after = "\n".join(line for s in doubts for line in _question(s, short(info.id)))
+    said = [line for s in doubts for line in _question(s, short(info.id))]
+    for wait in store.waits(record.id) if info.status != "completed" else ():
+        said += ways(wait, "%durable", short(info.id)) if not wait.ready else []
+    after = "\n".join(said)
     host.publish(
         display.table(("STEP", "SCOPE", "STATUS", "TIME", "CALL", "RESULT"), rows, before=before, after=after)
     )
@@ -173,6 +178,8 @@ def _facts(step: StepInfo) -> list[tuple[str, str]]:
         "effect": step.effect,
         "attempts": str(step.attempts),
         "replays": str(step.replays),
+        "waits for": step.wait,
+        "changed": step.edited,
         "took": _took(step),
         "used": used(step),
         "call": step.arguments,
@@ -190,7 +197,8 @@ def _took(step: StepInfo) -> str:
 
 
 def _end(step: StepInfo) -> str:
-    return display.one_line(step.error or step.result or "", 60)
+    waits = f"waits for {step.wait}" if step.wait and step.status == "waiting" else ""
+    return display.one_line(step.error or step.result or waits, 60)
 
 
 def _plan(host: KernelHost, rest: str) -> None:
@@ -281,8 +289,8 @@ def _fail(host: KernelHost, rest: str) -> None:
 
 
 def _budget(host: KernelHost, rest: str) -> None:
-    usage = "budget RUN USD, or: budget RUN --max-steps N"
-    words = _words(rest, usage, least=2, most=4)
+    usage = "budget RUN USD, or: budget RUN --max-steps N, or: budget RUN --deadline TIME"
+    words = _words(rest, usage, least=2, most=6)
     record = _run(host, words[0])
     steps = None
     if "--max-steps" in words:
@@ -291,14 +299,30 @@ def _budget(host: KernelHost, rest: str) -> None:
             _wrong("--max-steps needs a number", f"%durable {usage}")
         steps = int(words[at + 1])
         del words[at : at + 2]
+    deadline = None
+    if "--deadline" in words:
+        at = words.index("--deadline")
+        deadline = " ".join(words[at + 1 : at + 3]) or None
+        if deadline is None:
+            _wrong("--deadline needs a time", f"%durable {usage}")
+        del words[at : at + 3]
     if len(words) > 2:
         _wrong("too many words", f"%durable {usage}")
     try:
         cost = parse_cost(words[1]) if len(words) == 2 else None
     except ValueError:
         _wrong(f"not an amount in USD: {words[1]}", f"%durable {usage}")
-    holds = host.store().raise_budget(record.id, cost=cost, steps=steps, by=_person())
+    holds = host.store().raise_budget(record.id, cost=cost, steps=steps, deadline=deadline, by=_person())
     host.say(f"{record.name} may spend {holds}: if it does not run, run its cell again")
+
+
+def _people(verb: str) -> Callable[[KernelHost, str], None]:
+    def say(host: KernelHost, rest: str) -> None:
+        from jupyter_durable.kernel import people  # here: it needs this module
+
+        people.show(host, rest) if verb == "waits" else people.say(host, verb, rest)
+
+    return say
 
 
 def _doubtful(host: KernelHost, run: str, step: str) -> tuple[RunRecord, StepInfo]:
@@ -418,6 +442,7 @@ VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "cost": _cost,
     **{verb: _code_verb(verb) for verb in _CODE_VERBS},
     "cancel": _cancel,
+    **{verb: _people(verb) for verb in ("waits", "approve", "reject", "answer", "signal")},
     "retry": _retry,
     "supply": _supply,
     "fail": _fail,

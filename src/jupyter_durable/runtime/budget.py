@@ -10,18 +10,19 @@ as are the calls under way. A call whose price is never known (a local model) co
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
-from jupyter_durable.errors import RunParked
-from jupyter_durable.journal.budget import PREFIX, Budget, changed, decisions, limit, money
+from jupyter_durable.journal.budget import PREFIX, Budget, at, changed, decisions, limit, money
 from jupyter_durable.journal.engine import Execute
 from jupyter_durable.journal.index import ROOT
+from jupyter_durable.journal.waits import LIMIT, limited
 from jupyter_durable.model import Draft
-from jupyter_durable.runtime.run import LiveRun, RunCancelled
+from jupyter_durable.runtime.run import LiveRun
 from jupyter_durable.runtime.step import Step
+from jupyter_durable.runtime.waits import Pending, waits_of
 
-_POLL = 0.1
 _GIVEN = f"{PREFIX}given"
 
 
@@ -32,22 +33,29 @@ class Guard:
         self._run = run
         self._seen = {entry.meta["key"] for entry in decisions(run.index)}
         self._steps = run.spending.steps
-        self.stopped = False  # it parked the run
+        self._told = False  # the journal says that it holds the run up
         self.limit = limit(run.index)
         before = run.index.decisions.get(_GIVEN)
-        was = Budget(before.meta.get("cost"), before.meta.get("steps")) if before is not None else None
+        was = changed(Budget(), before.meta) if before is not None else None
+        if given is not None and was is not None and given.line is not None and given.line == was.line:
+            given = replace(
+                given, deadline=was.deadline
+            )  # as long as the line says the same, it is the same moment
         self._unwritten: list[Draft] = []
         if given is not None and given != was:
             self.limit = given
-            self._unwritten = [
-                _draft(_GIVEN, {"action": "given", "cost": given.cost, "steps": given.steps}, "the cell")
-            ]
+            self._unwritten = [_draft(_GIVEN, {"action": "given", **asdict(given)}, "the cell")]
+        waits = run.index.decisions.get(LIMIT)
+        if waits is not None and waits.meta["action"] == "waits":
+            self._unwritten.append(limited(""))
 
     # -- the check -------------------------------------------------------------------------------
 
     def over(self, step: Step, decision: Execute) -> str:
         """What making the call would pass, as a sentence; empty if it may be made."""
-        cost, steps = self.limit.cost, self.limit.steps
+        cost, steps, deadline = self.limit.cost, self.limit.steps, self.limit.deadline
+        if deadline is not None and self._run.clock.now() >= deadline:
+            return f"has come to its deadline ({at(deadline)})"
         if steps is not None and decision.step is None and self._steps >= steps:
             return f"has made {self._steps} steps of {steps}"
         if cost is None or step.call.kind != "model":
@@ -79,25 +87,56 @@ class Guard:
 
     def hold(self, step: Step, decision: Execute) -> None:
         """Block until the call may be made. Raises `RunParked` after `park_after`."""
-        wait = _Wait(self, step, decision)
-        while not wait.over():
-            self._run.clock.wait(_POLL)
+        if (stopping := self._run.stopping()) is not None:
+            raise stopping
+        if says := self._says(step, decision):
+            waits_of(self._run).hold(self._pending(step, says), self._found(step, decision))
 
     async def hold_async(self, step: Step, decision: Execute) -> None:
         """The same without blocking the loop."""
-        wait = _Wait(self, step, decision)
-        while True:
-            if wait.over():
-                return
-            await asyncio.sleep(_POLL)
+        if (stopping := self._run.stopping()) is not None:
+            raise stopping
+        if says := self._says(step, decision):
+            await waits_of(self._run).hold_async(self._pending(step, says), self._found(step, decision))
+
+    def _says(self, step: Step, decision: Execute) -> str:
+        says = self.over(step, decision)
+        if says:
+            waits_of(self._run).look()
+            self.look()
+            says = self.over(step, decision)
+        if says and not self._told:
+            self._told = True
+            self._run.writer.put([*self._unwritten, limited(says)])
+            self._unwritten = []
+            self._run.writer.flush()
+        return says
+
+    def _found(self, step: Step, decision: Execute) -> Callable[[], bool | None]:
+        def found() -> bool | None:
+            self.look()
+            if self.over(step, decision):
+                return None
+            if self._told:
+                self._told = False
+                self._unwritten.append(limited(""))
+            return True
+
+        return found
+
+    def _pending(self, step: Step, says: str) -> Pending:
+        run = self._run
+        amount = "--deadline TIME" if "deadline" in says else "AMOUNT"
+        command = f"jupyter durable budget {run.id[:13]} {amount}{run.flags}"
+        notice = (
+            f"run {run.name!r} {says}, so it waits for you to raise its budget, in a terminal:\n{command}"
+        )
+        return Pending(step.scope, "budget", f"you to raise its budget: it {says}", command, notice=notice)
 
     def look(self) -> None:
-        """Take up what people have decided since. Raises `RunCancelled`."""
+        """Take up what people have decided since."""
         run = self._run
-        for item in run.store.inbox(run.id):
-            if item.kind == "cancel":
-                run.cancelled_by = item.by
-                raise RunCancelled(f"run {run.name!r} was cancelled by {item.by}")
+        for item in list(waits_of(run).rows.values()):
             if item.kind == "decision" and item.key.startswith(PREFIX) and item.key not in self._seen:
                 self._seen.add(item.key)
                 self.limit = changed(self.limit, item.value)
@@ -105,48 +144,7 @@ class Guard:
                 run.notice(f"the budget of run {run.name!r} is {self.limit} (said {item.by})")
 
 
-class _Wait:
-    """One call held back."""
-
-    def __init__(self, guard: Guard, step: Step, decision: Execute) -> None:
-        self._guard, self._step, self._decision = guard, step, decision
-        self._run: LiveRun = step.run
-        self._version = -1
-        self._waited = -_POLL
-
-    def over(self) -> bool:
-        """Whether it may be made. Raises `RunParked`."""
-        run = self._run
-        if (stopping := run.stopping()) is not None:
-            raise stopping
-        says = self._guard.over(self._step, self._decision)
-        version = run.store.version()
-        if says and version != self._version:
-            self._version = version
-            self._guard.look()
-            says = self._guard.over(self._step, self._decision)
-        if not says:
-            if self._waited >= 0:
-                run.set_status("running")
-            return True
-        if self._waited < 0:
-            more = f"jupyter durable budget {run.id[:13]} AMOUNT{run.flags}"
-            if run.options.park_after != 0:
-                run.notice(
-                    f"run {run.name!r} {says}, so it waits for you to raise its budget, in a terminal:\n{more}"
-                )
-                run.set_status("waiting")
-        self._waited += _POLL
-        if run.options.park_after is not None and self._waited >= run.options.park_after:
-            self._guard.stopped = True
-            run.parked = RunParked(
-                f"run {run.name!r} {says}",
-                hint=f"jupyter durable budget {run.id[:13]} AMOUNT{run.flags}, then run it again",
-            )
-            raise run.parked
-        return False
-
-
 def _draft(key: str, said: Any, by: str) -> Draft:
-    kept = {name: said[name] for name in ("action", "cost", "steps") if said.get(name) is not None}
+    names = ("action", "cost", "steps", "deadline", "line")
+    kept = {name: said[name] for name in names if said.get(name) is not None}
     return Draft("decision", ROOT, 0, {"key": key, **kept, "by": by})

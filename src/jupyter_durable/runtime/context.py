@@ -31,10 +31,11 @@ _getpid = os.getpid
 class Scope:
     """A strand of a live run. `owner` is its task, or its thread's id; None until the first call.
 
-    `attempt` is the step this scope is inside of (its kind, scope and position), if it is.
+    `attempt` is the step this scope is inside of (its kind, scope and position), if it is; `inner` the scope
+    inside the attempt that is being made here.
     """
 
-    __slots__ = ("attempt", "owner", "parent", "run", "state", "values")
+    __slots__ = ("attempt", "inner", "owner", "parent", "run", "state", "values")
 
     def __init__(self, run: LiveRun, state: LiveScope, parent: Scope | None = None) -> None:
         self.run = run
@@ -43,6 +44,7 @@ class Scope:
         self.owner: Any = None
         self.values: Values | None = None
         self.attempt: Attempt | None = None
+        self.inner: Scope | None = None
 
     def forget_readings(self, *, cut: bool) -> None:
         """The replay of this strand, and of those around it, has ended: what changes by itself is live again."""
@@ -54,15 +56,19 @@ class Scope:
 
 
 class Attempt:
-    """The step whose attempt is being made, for `idempotency_key`, `log` and `progress`."""
+    """The step whose attempt is being made, for `idempotency_key`, `log` and `progress`.
 
-    __slots__ = ("kind", "number", "pos", "scope")
+    `edited`: with other arguments than the call's, as a person wanted it.
+    """
+
+    __slots__ = ("edited", "kind", "number", "pos", "scope")
 
     def __init__(self, kind: str, scope: int, pos: int, number: int) -> None:
         self.kind = kind
         self.scope = scope
         self.pos = pos
         self.number = number
+        self.edited = False
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("jupyter_durable_scope", default=None)

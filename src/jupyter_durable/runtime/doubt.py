@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from jupyter_durable.errors import DurableError, RunParked
-from jupyter_durable.journal.engine import Call, Decision, Replay
-from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.errors import DurableError
+from jupyter_durable.journal.engine import Decision, Replay
+from jupyter_durable.journal.index import OWN, RecordedStep
+from jupyter_durable.journal.waits import doubt_key
 from jupyter_durable.model import Draft, Entry, InboxItem, Payload
 from jupyter_durable.runtime.context import SCOPE, Scope
-from jupyter_durable.runtime.run import LiveRun, RunCancelled
+from jupyter_durable.runtime.run import LiveRun
+from jupyter_durable.runtime.step import Step
+from jupyter_durable.runtime.waits import Pending, waits_of
 
 RETRY = object()
 """What `reconcile=` returns when it knows that the effect did not happen."""
 UNKNOWN = object()
 """What `reconcile=` returns when it cannot tell: the run waits for a person."""
 
-_POLL = 0.1
-OWN = 1 << 60
-"""A sequence number beyond every forebear's entries: what has it is this run's own."""
+
+decision_key = doubt_key
+"""The inbox key of the decision about a step's present attempt."""
 
 
 class StepFailed(DurableError):  # noqa: N818 - what happened, as users read it
@@ -44,22 +46,16 @@ class Verdict:
     key: str = ""
 
 
-def decision_key(step: RecordedStep) -> str:
-    """The inbox key of the decision about a step's present attempt: one decision an attempt."""
-    return f"doubt:{step.id}:{step.attempts}"
-
-
-def answer(
-    run: LiveRun,
-    step: RecordedStep,
-    reconcile: Callable[..., Any] | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Verdict | None:
+def answer(live: Step, step: RecordedStep) -> Verdict | None:
     """The verdict that is known already, or that `reconcile` gives; None if a person must say."""
+    run, reconcile = live.run, live.spec.reconcile
+    waits_of(run).look()
     known = _posted(run, step)
     if known is not None or reconcile is None:
         return known
+    args, kwargs = live.args, live.kwargs
+    if step.edit is not None and live.spec.form is not None:  # what was called is not what the code says
+        args, kwargs = live.spec.form.bind(args, kwargs, run.decode(step.edit.payload, step.edit.seq))
     context = contextvars.copy_context()
     context.run(SCOPE.set, None)  # looking whether it happened is not part of the run
     value = context.run(reconcile, *args, **kwargs)
@@ -73,14 +69,8 @@ def answer(
 
 
 def _posted(run: LiveRun, step: RecordedStep) -> Verdict | None:
-    wanted = decision_key(step)
-    for item in run.store.inbox(run.id):
-        if item.kind == "cancel":
-            run.cancelled_by = item.by
-            raise RunCancelled(f"run {run.name!r} was cancelled by {item.by}")
-        if item.key == wanted:
-            return _verdict(item)
-    return None
+    item = waits_of(run).rows.get(doubt_key(step))
+    return _verdict(item) if item is not None else None
 
 
 def _verdict(item: InboxItem) -> Verdict:
@@ -88,7 +78,7 @@ def _verdict(item: InboxItem) -> Verdict:
     return Verdict(action, item.by, item.payload, str(item.value.get("message", "")), item.key)
 
 
-def _ask(run: LiveRun, step: RecordedStep) -> None:
+def _pending(run: LiveRun, scope: Scope, step: RecordedStep) -> Pending:
     place = f"{run.id[:13]} {step.id}"
     if step.seq == OWN:  # announced by a fork, not made
         what, again, done = (
@@ -103,65 +93,37 @@ def _ask(run: LiveRun, step: RecordedStep) -> None:
             "it did, and this was its result",
         )
     # A terminal first: this process is busy waiting.
-    run.notice(
+    notice = (
         f"step {step.id} {step.name} {what} and is declared unsafe, so the run waits for you to say, in a terminal:\n"
         f"{again}: jupyter durable retry {place}{run.flags}\n"
         f"{done}: jupyter durable supply {place} VALUE{run.flags}\n"
         f"go on with an error instead: jupyter durable fail {place} WHY{run.flags}\n"
         f"or stop the cell, say it here with %durable, and run the cell again"
     )
-    run.set_status("waiting")
-
-
-def _park(run: LiveRun, step: RecordedStep) -> RunParked:
-    place = f"{run.id[:13]} {step.id}"
-    run.parked = RunParked(
-        f"run {run.name!r} waits for a person: step {step.id} {step.name} may or may not have happened",
-        hint=f"jupyter durable retry {place}{run.flags} (or supply, or fail), then run it again",
+    return Pending(
+        scope,
+        "doubt",
+        f"a person: step {step.id} {step.name} may or may not have happened",
+        f"jupyter durable retry {place}{run.flags} (or supply, or fail)",
+        notice=notice,
     )
-    return run.parked
 
 
-def wait(run: LiveRun, step: RecordedStep) -> Verdict:
+def wait(run: LiveRun, scope: Scope, step: RecordedStep) -> Verdict:
     """Block until a person has said what became of the step. Raises `RunParked` after `park_after`."""
-    _ask(run, step)
-    waited = 0.0
-    seen = -1
-    while True:
-        version = run.store.version()
-        if version != seen:
-            seen = version
-            found = _posted(run, step)
-            if found is not None:
-                run.set_status("running")
-                return found
-        if run.options.park_after is not None and waited >= run.options.park_after:
-            raise _park(run, step)
-        run.clock.wait(_POLL)
-        waited += _POLL
+    return waits_of(run).hold(_pending(run, scope, step), lambda: _posted(run, step))
 
 
-async def wait_async(run: LiveRun, step: RecordedStep) -> Verdict:
+async def wait_async(run: LiveRun, scope: Scope, step: RecordedStep) -> Verdict:
     """The same without blocking the loop."""
-    _ask(run, step)
-    waited = 0.0
-    seen = -1
-    while True:
-        version = run.store.version()
-        if version != seen:
-            seen = version
-            found = await asyncio.to_thread(_posted, run, step)
-            if found is not None:
-                run.set_status("running")
-                return found
-        if run.options.park_after is not None and waited >= run.options.park_after:
-            raise _park(run, step)
-        await asyncio.sleep(_POLL)
-        waited += _POLL
+    return await waits_of(run).hold_async(_pending(run, scope, step), lambda: _posted(run, step))
 
 
-def settle(run: LiveRun, scope: Scope, call: Call, step: RecordedStep, verdict: Verdict) -> Decision:
+def settle(live: Step, step: RecordedStep, verdict: Verdict) -> Decision:
     """Journal the verdict and turn it into a decision."""
+    run = live.run
+    # Somebody was asked about this very call: no approval is needed besides.
+    live.permitted = verdict.action == "retry" and verdict.by != "reconcile"
     done = {"retry": "make the call", "supply": "it happened, with the result given", "fail": "it failed"}
     run.notice(f"step {step.id} {step.name}: {done[verdict.action]} (said {verdict.by})")
     drafts = [
@@ -169,13 +131,13 @@ def settle(run: LiveRun, scope: Scope, call: Call, step: RecordedStep, verdict: 
             "decision",
             step.scope,
             step.pos,
-            {"key": verdict.key or decision_key(step), "action": verdict.action, "by": verdict.by},
+            {"key": verdict.key or doubt_key(step), "action": verdict.action, "by": verdict.by},
         )
     ]
     if verdict.action == "retry":
         run.writer.commit(drafts, durable=True)
         with run.lock:
-            return run.engine.resume(scope.state, step, call, decided=True)
+            return run.engine.resume(live.scope.state, step, live.call, decided=True)
     if verdict.action == "supply":
         # Supplied values are signed by whoever wrote the row; as an outcome it is the run's.
         value = run.decode(verdict.payload, OWN)

@@ -249,7 +249,7 @@ class Exchange(Step):
         run.stats.executed += 1
         inner = run.inner_scope(self.scope, decision)
         inner.attempt = Attempt(self.spec.kind, decision.scope, decision.pos, decision.attempt)
-        self.inner = inner
+        self.inner = self.scope.inner = inner
         self.left = None
 
     @contextlib.contextmanager
@@ -267,6 +267,8 @@ class Exchange(Step):
         """The transport is done. May be repeated."""
         if self.left is None:
             self.left = []
+            if self.scope.inner is self.inner:
+                self.scope.inner = None
             run = self.run
             if run.index.children or self.inner.state.replaying:
                 with run.lock:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 KILL_POINTS = (
     "before-open",  # nothing of this run is in the store
     "after-open",  # the run's row, lease and first entry are
+    "before-wait",  # a wait is committed, nobody can have decided on it
+    "after-wait",  # what was waited for has come, and is not consumed
     "before-start",  # a call was decided, its start not committed
     "after-start",  # its start is committed, the call not made
     "after-call",  # the call was made, its outcome not committed
@@ -23,6 +25,9 @@ KILL_POINTS = (
     "after-close",  # the run is closed, the lease not released
 )
 """Every kill point, in the order in which a run comes to them."""
+
+OF_WAITS = ("before-wait", "after-wait")
+"""Those that only a run that waits comes to."""
 
 _trigger: Callable[[str], None] | None = None
 

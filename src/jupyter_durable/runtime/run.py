@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
@@ -30,11 +30,12 @@ from jupyter_durable.journal.engine import Call, Cut, Diverged, Engine, Execute
 from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.journal.keys import idempotency_key
 from jupyter_durable.journal.ports import JournalStore
-from jupyter_durable.journal.spend import Spending
+from jupyter_durable.journal.spend import Spend, Spending
 from jupyter_durable.journal.tally import Tally
 from jupyter_durable.model import Draft, Entry, Lease, Payload, RunRecord, RunStatus
 from jupyter_durable.runtime.context import SCOPE, Scope
 from jupyter_durable.runtime.origins import origins
+from jupyter_durable.runtime.ports import ExchangesPort, InstrumentsPort, OutputPort
 from jupyter_durable.runtime.turns import Turns
 from jupyter_durable.runtime.values import Cap, Values
 from jupyter_durable.runtime.writer import Writer
@@ -42,51 +43,7 @@ from jupyter_durable.runtime.writer import Writer
 if TYPE_CHECKING:
     from jupyter_durable.runtime.budget import Guard
     from jupyter_durable.runtime.randoms import RandomWatch
-    from jupyter_durable.runtime.step import Step
-
-
-class OutputPort(Protocol):
-    """What is written and displayed inside a step: `kernel.outputs` in a notebook."""
-
-    def start(self) -> Any:
-        """Begin to record what the current context writes."""
-        ...
-
-    def stop(self, recording: Any) -> list[dict[str, Any]]:
-        """End it; the outputs as nbformat has them."""
-        ...
-
-    def show(self, outputs: list[dict[str, Any]]) -> None:
-        """Write and display them again."""
-        ...
-
-
-class InstrumentsPort(Protocol):
-    """What makes calls of other libraries steps: `capture.instruments`."""
-
-    def install(self, run: LiveRun) -> None:
-        """A run goes live."""
-        ...
-
-    def remove(self, run: LiveRun) -> None:
-        """It has ended."""
-        ...
-
-
-class ExchangesPort(Protocol):
-    """HTTP exchanges that are not settled: `runtime.exchange`. Entries that must be written, from each."""
-
-    def before_start(self, step: Step) -> list[Draft]:
-        """A step is about to start."""
-        ...
-
-    def scope_ended(self, scope: Scope, *, clean: bool) -> None:
-        """A strand is over."""
-        ...
-
-    def run_ended(self, *, clean: bool) -> list[Draft]:
-        """The run's code is over."""
-        ...
+    from jupyter_durable.runtime.waits import Waits
 
 
 def is_main(names: Mapping[str, Any]) -> bool:
@@ -108,7 +65,8 @@ class Options:
     """How a run behaves in this process.
 
     `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
-    `park_after`: seconds to wait for a person before the run parks; None: for ever. `jitter`: gives
+    `park_after`: seconds to wait for a person or a signal before the run parks; None: for ever; `timers`: the same
+    for a timer. `approve`: patterns of names of steps that a person must approve. `jitter`: gives
     seconds by which every live call is delayed (for tests). `capture`: which calls of other libraries are
     steps. `ignore_hosts`: hosts, or patterns, whose HTTP requests pass. `pace`: recorded streams come as
     slowly as they came then. `budget`: what the run may spend; None: what its journal says.
@@ -122,6 +80,8 @@ class Options:
     pace: bool = False
     budget: Budget | None = None
     ignore_hosts: tuple[str, ...] = ()
+    timers: float | None = None
+    approve: tuple[str, ...] = ()
 
     def of_run(self, meta: Mapping[str, Any]) -> Options:
         """These, with what the run was begun with (in its row): it says which calls its journal has."""
@@ -132,6 +92,7 @@ class Options:
             self,
             capture=frozenset(made.get("capture", self.capture)),
             ignore_hosts=tuple(made.get("ignore_hosts", ())),
+            approve=tuple(made.get("approve", self.approve)),
         )
 
     def ignores(self, host: str | None) -> bool:
@@ -208,6 +169,9 @@ class LiveRun:
         self._tally = Tally(index)
         self.spending = Spending(index)
         self.guard: Guard | None = None  # if there is a budget
+        self.waits: Waits | None = None  # once a strand waits
+        self.blocking = False  # its code is sync, and blocks the task or thread it runs in
+        self.strands: dict[Scope, None] = {}  # those that were spawned and have not ended
         self.lease = lease
         self.closed = False
         self.lost: BaseException | None = None
@@ -236,7 +200,9 @@ class LiveRun:
         with self.lock:
             state = self.engine.spawn(parent.state, key)
             self._scopes += 1
-        return Scope(self, state, parent)
+            scope = Scope(self, state, parent)
+            self.strands[scope] = None
+        return scope
 
     def close_scope(self, scope: Scope, *, clean: bool) -> None:
         """A strand is over; see `Engine.end`."""
@@ -245,6 +211,7 @@ class LiveRun:
         with self.lock:
             self.end_scope(scope, clean=clean and not self.closed)
             self._scopes -= 1
+            self.strands.pop(scope, None)
             self.turns.changed()
 
     def end_scope(self, scope: Scope, *, clean: bool) -> None:
@@ -302,6 +269,10 @@ class LiveRun:
     def _append(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
         drafts = self._tally.take(self.spending.take(drafts))
         self.store.append(self._may_write(), drafts, durable=durable, status=status)
+
+    def tallied(self) -> tuple[Mapping[str, int], Spend]:
+        """How many steps are in which state (see `journal.tally`), and what was spent, as counted while they are written."""
+        return self._tally.counts, self.spending.sum
 
     def _stage(self, drafts: Sequence[Draft]) -> bool:
         if staged := self.store.stage(self._may_write(), drafts):

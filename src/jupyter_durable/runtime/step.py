@@ -9,7 +9,7 @@ Nothing in here waits for a turn or makes the call: that is what the shells diff
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from jupyter_durable.codec.redaction import HIDDEN, step_name
 from jupyter_durable.codec.shapes import hide
 from jupyter_durable.errors import DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Wait
-from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.journal.index import OWN, RecordedStep
 from jupyter_durable.journal.retry import RetryPolicy
 from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
-from jupyter_durable.runtime import doubt, mutations
+from jupyter_durable.runtime import mutations
 from jupyter_durable.runtime.context import SCOPE, Attempt, Scope
+from jupyter_durable.runtime.forms import Form, tell
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.limits import Limiter
 from jupyter_durable.runtime.origins import mark, unwinding
@@ -30,7 +31,11 @@ from jupyter_durable.runtime.run import LiveRun, ReplayEnd
 
 @dataclass(slots=True)
 class Spec:
-    """What is known about a kind of call before it is made. `timeout` is in seconds."""
+    """What is known about a kind of call before it is made. `timeout` is in seconds.
+
+    `approval`: whether a person must approve the call, or a function of its arguments that says so (or why).
+    `form`: how its arguments may be changed. `housekeeping`: it is no call of a tool, but what a protocol needs.
+    """
 
     name: str
     kind: StepKind = "tool"
@@ -39,6 +44,9 @@ class Spec:
     timeout: float | None = None
     reconcile: Callable[..., Any] | None = None
     limiter: Limiter | None = None
+    approval: bool | Callable[..., Any] | None = None
+    form: Form | None = None
+    housekeeping: bool = False
 
     def __post_init__(self) -> None:
         self.name = hide(self.name, HIDDEN)
@@ -47,7 +55,7 @@ class Spec:
 class Step:
     """One call being answered. The shells drive it."""
 
-    __slots__ = ("args", "call", "decision", "failures", "fixed", "inner", "kwargs", "left", "recording", "run", "scope", "spec", "started", "text", "token", "watch")  # fmt: skip
+    __slots__ = ("announced", "args", "call", "decision", "edit", "extra", "failures", "fixed", "inner", "kwargs", "left", "permitted", "preface", "recording", "run", "scope", "spec", "started", "sure", "text", "token", "watch")  # fmt: skip
 
     def __init__(self, scope: Scope, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.scope = scope
@@ -63,9 +71,14 @@ class Step:
         self.call = Call(spec.kind, step_name(spec.name), digest, spec.effect, flag, refs)
         self.decision: Execute
         self.failures = 0
-        self.started = False
+        self.started = self.sure = False
         self.left: list[Draft] | None = []
         self.watch: Any = None
+        self.announced = False  # its wait is in the journal, with the arguments
+        self.permitted = False  # a person has just said that the call is to be made
+        self.edit: Any = None  # the arguments that a person wants instead, as JSON data
+        self.preface: Sequence[Draft] = ()  # goes with the next start, in one transaction
+        self.extra: Mapping[str, Any] | None = None  # what the next start says besides
 
     # -- deciding --------------------------------------------------------------------------------
 
@@ -163,7 +176,7 @@ class Step:
         )
         started = drafts[-1]
         entry = Entry(
-            doubt.OWN,
+            OWN,
             "start",
             decision.scope,
             decision.pos,
@@ -196,6 +209,8 @@ class Step:
         recorded = self.scope.state.recorded
         if run.random is not None and recorded is not None and recorded.values:
             run.random.replayed(run.values_of(self.scope), step.pos)
+        if step.edit is not None:
+            tell(run.decode(step.edit.payload, step.edit.seq), str(step.edit.meta["ok"]))
         value = run.decode(outcome.payload, outcome.seq)
         if outcome.meta["s"] == "failed":
             mark(value, run.id, step.scope, step.pos)
@@ -258,7 +273,7 @@ class Step:
         self.started = True
         if run.random is not None:
             self.watch = run.random.before_step()
-        known = decision.attempt > 1
+        known = decision.attempt > 1 or self.announced
         payload = (
             None
             if known
@@ -267,7 +282,12 @@ class Step:
             )
         )
         started = run.start_draft(self.call, decision, payload)
-        before = run.exchanges.before_start(self) if run.exchanges is not None else ()
+        before: Sequence[Draft] = run.exchanges.before_start(self) if run.exchanges is not None else ()
+        self.sure = self.extra is not None
+        if self.extra is not None:
+            started = self._with_extra(started)
+            before = (*before, *self.preface)
+            self.extra, self.preface = None, ()
         if not run.turns.threads:
             return (*before, *run.declare(self.scope), *run.values_drafts(), started)
         with run.lock:  # what another thread may build upon must be queued before its entries are
@@ -275,10 +295,28 @@ class Step:
                 run.writer.put(first)
         return (*before, started)
 
+    def _with_extra(self, started: Draft) -> Draft:
+        extra = self.extra or {}
+        if self.edit is not None and "ok" in extra:
+            started = started._replace(payload=self.run.encode(self.edit, "the changed arguments"))
+        return started._replace(meta={**started.meta, **extra})
+
     @property
     def start_durable(self) -> bool:
-        """Whether the start must survive power loss, too."""
-        return self.spec.effect == "unsafe"
+        """Whether what `start` gave must survive power loss, too."""
+        return self.sure or self.spec.effect == "unsafe"
+
+    # -- approvals ---------------------------------------------------------------------------------
+
+    def asks(self) -> bool:
+        """Whether a person must approve the call before it is made. When it is its turn."""
+        recorded = self.decision.step
+        known = recorded is not None and (recorded.wait is not None or recorded.edit is not None)
+        if self.spec.approval is None and not self.run.options.approve and not known:
+            return False
+        from jupyter_durable.runtime import approvals  # here: few calls need one
+
+        return approvals.needed(self)
 
     def enter(self) -> None:
         """From here on calls are children of this attempt, and what is written is recorded with it."""
@@ -288,7 +326,9 @@ class Step:
         inner = run.inner_scope(self.scope, decision)
         inner.owner = self.scope.owner
         inner.attempt = Attempt(self.spec.kind, decision.scope, decision.pos, decision.attempt)
-        self.inner = inner
+        if self.edit is not None:
+            inner.attempt.edited = True
+        self.inner = self.scope.inner = inner
         self.recording = run.output.start() if run.output is not None else None
         self.token = SCOPE.set(inner)
         self.left = None
@@ -298,6 +338,7 @@ class Step:
         if self.left is not None:
             return self.left
         SCOPE.reset(self.token)
+        self.scope.inner = None
         run = self.run
         if self.inner.state.id < 0:
             self.inner.values = None  # what was read in an attempt without children is covered by its outcome

@@ -1,7 +1,7 @@
 """One step, from call to outcome: two small shells, sync and async, over the same engine.
 
     call ─ describe ─ decide ─┬─ Replay ── wait for its turn ── deliver
-                              ├─ Execute ─ wait for its turn ── start ▸ call ▸ outcome ── return
+                              ├─ Execute ─ wait for its turn ── (approval) ── start ▸ call ▸ outcome ── return
                               ├─ Adopt ─── outcome ── deliver
                               ├─ Wait ──── siblings, or a person ── decide again
                               └─ Diverged ─ raise
@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jupyter_durable.journal.engine import Adopt, Diverged, Execute, Replay, Wait
-from jupyter_durable.runtime import doubt
+from jupyter_durable.runtime import approvals, doubt
 from jupyter_durable.runtime.context import SCOPE, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.step import Spec, Step
@@ -32,7 +32,12 @@ def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: d
     scope = current_scope()
     if scope is None:
         return fn(*args, **kwargs)
-    step = Step(scope, spec, args, kwargs)
+    return conduct(Step(scope, spec, args, kwargs), fn, _execute)
+
+
+def conduct(step: Step, fn: Any, execute: Callable[[Any, Any], Any]) -> Any:
+    """Answer a call, or make it by `execute(step, fn)`."""
+    scope = step.scope
     run, turns = step.run, step.run.turns
     decision = step.decide()
     while True:
@@ -48,10 +53,12 @@ def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: d
             if step.gated(decision):
                 turns.turn_sync(-1, scope.state.id)
             step.go_live(decision)
-            if step.repeats(decision):
+            if step.asks():
+                approvals.hold(step)
+            elif step.repeats(decision):
                 decision = Wait("person", step.announce())
                 continue
-            return _execute(step, fn)
+            return execute(step, fn)
         if isinstance(decision, Adopt):
             return step.adopt(decision)
         if isinstance(decision, Diverged):
@@ -61,10 +68,10 @@ def perform(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: d
             decision = step.decide(final=grant == "overdue")
         else:
             assert decision.step is not None
-            verdict = doubt.answer(run, decision.step, spec.reconcile, args, kwargs)
+            verdict = doubt.answer(step, decision.step)
             if verdict is None:
-                verdict = doubt.wait(run, decision.step)
-            decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+                verdict = doubt.wait(run, scope, decision.step)
+            decision = doubt.settle(step, decision.step, verdict)
 
 
 async def perform_async(
@@ -74,7 +81,12 @@ async def perform_async(
     scope = current_scope()
     if scope is None:
         return await fn(*args, **kwargs)
-    step = Step(scope, spec, args, kwargs)
+    return await conduct_async(Step(scope, spec, args, kwargs), fn, _execute_async)
+
+
+async def conduct_async(step: Step, fn: Any, execute: Callable[[Any, Any], Awaitable[Any]]) -> Any:
+    """The same where `execute` is awaited."""
+    scope = step.scope
     run, turns = step.run, step.run.turns
     decision = step.decide()
     while True:
@@ -89,10 +101,12 @@ async def perform_async(
             return step.deliver(recorded)
         if isinstance(decision, Execute):
             await step.live_turn(decision)
-            if step.repeats(decision):
+            if step.asks():
+                await approvals.hold_async(step)
+            elif step.repeats(decision):
                 decision = Wait("person", step.announce())
                 continue
-            return await _execute_async(step, fn)
+            return await execute(step, fn)
         if isinstance(decision, Adopt):
             return step.adopt(decision)
         if isinstance(decision, Diverged):
@@ -102,10 +116,10 @@ async def perform_async(
             decision = step.decide(final=grant == "overdue")
         else:
             assert decision.step is not None
-            verdict = await asyncio.to_thread(doubt.answer, run, decision.step, spec.reconcile, args, kwargs)
+            verdict = await asyncio.to_thread(doubt.answer, step, decision.step)
             if verdict is None:
-                verdict = await doubt.wait_async(run, decision.step)
-            decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+                verdict = await doubt.wait_async(run, scope, decision.step)
+            decision = doubt.settle(step, decision.step, verdict)
 
 
 def _execute(step: Step, fn: Callable[..., Any]) -> Any:

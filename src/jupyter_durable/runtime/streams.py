@@ -17,7 +17,7 @@ from jupyter_durable.errors import DivergenceError
 from jupyter_durable.journal.engine import Adopt, Decision, Diverged, Execute, Replay, Wait
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.model import Draft, Payload
-from jupyter_durable.runtime import doubt
+from jupyter_durable.runtime import approvals, doubt
 from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.origins import mark
@@ -119,6 +119,8 @@ class _Stream(Step):
         if self.left is not None:
             return self.left
         run = self.run
+        if self.scope.inner is self.inner:
+            self.scope.inner = None
         with run.lock:
             run.end_scope(self.inner, clean=clean)
         self.left = [*self.outputs(self.written), *self.mutations()]
@@ -148,9 +150,8 @@ def stream(
             if decision.step is None:
                 decision = step.decide(final=turns.turn_sync(-1, scope.state.id, held=True) == "overdue")
             else:
-                verdict = doubt.answer(run, decision.step, spec.reconcile, args, kwargs)
-                verdict = verdict or doubt.wait(run, decision.step)
-                decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+                verdict = doubt.answer(step, decision.step) or doubt.wait(run, scope, decision.step)
+                decision = doubt.settle(step, decision.step, verdict)
             continue
         recorded = step.recorded(decision)
         if recorded is not None:
@@ -178,9 +179,12 @@ def stream(
             error, drafts = step.broken(recorded)
             run.writer.commit(drafts, durable=True)
             raise error
-        if not step.repeats(execute):
-            return (yield from _produce(step, fn))
-        decision = Wait("person", step.announce())
+        if step.asks():
+            approvals.hold(step)
+        elif step.repeats(execute):
+            decision = Wait("person", step.announce())
+            continue
+        return (yield from _produce(step, fn))
 
 
 def _produce(step: _Stream, fn: Callable[..., Generator[Any, Any, Any]]) -> Generator[Any, Any, Any]:
@@ -251,11 +255,9 @@ async def stream_async(
                 final = await turns.turn(-1, scope.state.id, held=True) == "overdue"
                 decision = step.decide(final=final)
             else:
-                verdict = await asyncio.to_thread(
-                    doubt.answer, run, decision.step, spec.reconcile, args, kwargs
-                )
-                verdict = verdict or await doubt.wait_async(run, decision.step)
-                decision = doubt.settle(run, scope, step.call, decision.step, verdict)
+                verdict = await asyncio.to_thread(doubt.answer, step, decision.step)
+                verdict = verdict or await doubt.wait_async(run, scope, decision.step)
+                decision = doubt.settle(step, decision.step, verdict)
             continue
         recorded = step.recorded(decision)
         if recorded is not None:
@@ -283,9 +285,12 @@ async def stream_async(
             error, drafts = step.broken(recorded)
             await run.writer.commit_async(drafts, durable=True)
             raise error
-        if not step.repeats(execute):
-            break
-        decision = Wait("person", step.announce())
+        if step.asks():
+            await approvals.hold_async(step)
+        elif step.repeats(execute):
+            decision = Wait("person", step.announce())
+            continue
+        break
     limiter = spec.limiter
     if limiter is not None:
         try:
@@ -296,7 +301,7 @@ async def stream_async(
     try:
         await run.writer.start_async(step.start(), durable=step.start_durable)
         step.opened()
-        source = fn(*args, **kwargs)
+        source = fn(*step.args, **step.kwargs)
         go_on: Callable[[], Any] = partial(anext, source)
         try:
             while True:

@@ -28,7 +28,7 @@ from typing import Literal
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.runtime.writer import RESTLESS
+from jupyter_durable.runtime.writer import RESTLESS, cancel_again
 
 Grant = Literal["turn", "changed", "overdue"]
 """Why a waiter goes on: it is its turn; something changed, decide again; nothing else will come."""
@@ -95,13 +95,6 @@ class _Moving:
 def _tick_over(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _cancel_again(task: asyncio.Task[object], *message: object) -> None:
-    # A timeout whose block was left meanwhile has taken its request back.
-    if not task.done() and task.cancelling():
-        task.uncancel()
-        task.cancel(*message)
 
 
 class Turns:
@@ -175,7 +168,7 @@ class Turns:
             # were waited for is not what happened. It takes effect after the delivery, if it still stands.
             task = asyncio.current_task()
             assert task is not None
-            loop.call_soon(_cancel_again, task, *error.args)
+            loop.call_soon(cancel_again, task, *error.args)
         if (lost := self.lost()) is not None:
             raise lost
         return waiter.grant or "turn"

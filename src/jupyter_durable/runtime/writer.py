@@ -38,6 +38,14 @@ class _Item:
         self.future: asyncio.Future[None] | None = None
 
 
+def cancel_again(task: asyncio.Task[object], *message: object) -> None:
+    """Cancel a task whose cancellation was held up."""
+    # A timeout whose block was left meanwhile has taken its request back.
+    if not task.done() and task.cancelling():
+        task.uncancel()
+        task.cancel(*message)
+
+
 def _tell(item: _Item) -> None:
     future = item.future
     if future is not None and not future.done():
@@ -118,6 +126,25 @@ class Writer:
         self._queue.append(item)
         self._order()
         await item.future
+
+    async def commit_first(self, drafts: Sequence[Draft]) -> None:
+        """`commit_async`, durably, of what happened before any cancellation that comes meanwhile: that takes effect
+        at the caller's next await."""
+        item = _Item(drafts, True)
+        item.loop = asyncio.get_running_loop()
+        item.future = item.loop.create_future()
+        self._queue.append(item)
+        self._order()
+        cancelled: asyncio.CancelledError | None = None
+        while not item.future.done():
+            try:
+                await asyncio.shield(item.future)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        item.future.result()
+        task = asyncio.current_task()
+        if cancelled is not None and task is not None:
+            item.loop.call_soon(cancel_again, task, *cancelled.args)
 
     async def start_async(self, drafts: Sequence[Draft], *, durable: bool, in_turn: bool = False) -> None:
         """`commit_async`, for a start: it needs no sync, so it is staged in the loop's own thread.

@@ -10,12 +10,14 @@ import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any
 
+from jupyter_durable.clock import SystemClock, moment
 from jupyter_durable.codec.canonical import Canonical
-from jupyter_durable.errors import BudgetExceeded, DurableError, RunParked, StepInDoubtError
+from jupyter_durable.errors import BudgetExceeded, DurableError, RunParked, RunWaiting, StepInDoubtError
 from jupyter_durable.journal.budget import Budget, parse_cost
 from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.activation import Activation
@@ -36,9 +38,12 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
     resumed, a finished one starts anew.
 
     `store`: a path or URL (default: this machine's). `resume`: "auto", "never", or a run's id.
-    `park_after`: seconds to wait for a person (default: not at all) before `StepInDoubtError`.
-    `budget` (USD, as `2.0` or "$2.00") and `max_steps`: before the step that would pass one, `BudgetExceeded` is
-    raised once the block is left; calling it again with more resumes there.
+    `park_after`: seconds to wait for a person or a signal (default: not at all; None: for ever) before `RunWaiting`
+    is raised once the block is left (`StepInDoubtError` for an unsafe step that was cut off); running it again
+    goes on there. Timers are waited for, unless `park_after` is a number of seconds that they exceed.
+    `budget` (USD, as `2.0` or "$2.00"), `max_steps` and `deadline` ("2 h" from the beginning, "17:30"): before the
+    step that would pass one, `BudgetExceeded` is raised in the same way; calling it again with more resumes there.
+    `approve`: patterns of names of tools that a person must approve.
 
     >>> @run("double", store="memory:")
     ... def double(x: int) -> int:
@@ -56,14 +61,31 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
         park_after: float | None = 0.0,
         budget: float | str | None = None,
         max_steps: int | None = None,
+        deadline: str | None = None,
+        approve: str | Iterable[str] = (),
     ) -> None:
         self.name = name
         self._store = store
         self._resume = resume
         cost = parse_cost(str(budget)) if budget is not None else None
-        limits = Budget(cost, max_steps) if cost is not None or max_steps is not None else None
-        self._options = Options(park_after=park_after, budget=limits)
+        if deadline is not None:
+            moment(deadline, 0.0)
+        self._limits = Budget(cost, max_steps, None, deadline)
+        self._park_after = park_after
+        self._approve = (approve,) if isinstance(approve, str) else tuple(approve)
         self._open: list[_Opened | None] = []
+
+    @property
+    def _options(self) -> Options:
+        limits = self._limits
+        if limits.line is not None:  # from when a run begins; one that is resumed has its own
+            limits = replace(limits, deadline=moment(limits.line, SystemClock().now()))
+        return Options(
+            park_after=self._park_after,
+            timers=self._park_after or None,
+            budget=limits if limits != Budget() else None,
+            approve=self._approve,
+        )
 
     # -- around a function -----------------------------------------------------------------------
 
@@ -101,6 +123,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
             if current_scope() is not None:
                 return perform(Spec(self.name, kind="run"), self._child(fn), args, kwargs)
             opened = self._begin(script, code, (args, kwargs))
+            opened.run.blocking = True
             opened.enter(fn)
             try:
                 value = fn(*args, **kwargs)
@@ -115,6 +138,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
     def _child(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             opened = self._begin_child()
+            opened.run.blocking = True
             opened.enter(fn)
             try:
                 value = fn(*args, **kwargs)
@@ -148,7 +172,9 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
         if outer is not None and not outer.run.closed:
             self._open.append(None)  # already durable: a part of the run around it
             return outer.run
-        opened = self._begin(script_of(sys._getframe(1)), None, None)
+        caller = sys._getframe(1)
+        opened = self._begin(script_of(caller), None, None)
+        opened.run.blocking = not caller.f_code.co_flags & inspect.CO_COROUTINE
         self._open.append(opened)
         opened.enter(None)
         return opened.run
@@ -219,7 +245,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
                     "cancelled",
                 )
             ):
-                return _Opened(session, session.resume(record, options=outer.options))
+                return _Opened(session, session.resume(record, options=outer.options), outer)
         child = session.new(
             self.name,
             notebook=outer.record.notebook,
@@ -227,15 +253,16 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
             meta={"step": step},
             options=outer.options,
         )
-        return _Opened(session, child)
+        return _Opened(session, child, outer)
 
 
 class _Opened:
-    """A run between its beginning and its end."""
+    """A run between its beginning and its end. `outer`: the run whose step it is."""
 
-    def __init__(self, session: Session, live: LiveRun) -> None:
+    def __init__(self, session: Session, live: LiveRun, outer: LiveRun | None = None) -> None:
         self.session = session
         self.run = live
+        self._outer = outer
         self._activation = Activation(live)
 
     def enter(self, fn: Callable[..., Any] | None) -> None:
@@ -247,10 +274,22 @@ class _Opened:
     def leave(self, error: BaseException | None) -> None:
         self._activation.leave()
         self.session.close_run(self.run, error)
-        if isinstance(error, RunParked):
-            if self.run.guard is not None and self.run.guard.stopped:
-                raise BudgetExceeded(str(error.args[0]), hint=error.hint) from None
-            raise StepInDoubtError(str(error.args[0]), run_id=self.run.id, hint=error.hint) from None
+        parked, outer = self.run.parked, self._outer
+        if parked is None:
+            return
+        if outer is not None:  # it goes on with the run around it
+            if outer.parked is None:
+                outer.parked = parked
+            if not isinstance(error, RunParked):
+                raise parked
+            return
+        said, hint = str(parked.args[0]), parked.hint
+        kinds = self.run.waits.parked_for if self.run.waits is not None else frozenset()
+        if kinds == {"budget"}:
+            raise BudgetExceeded(said, hint=hint) from None
+        if kinds == {"doubt"}:
+            raise StepInDoubtError(said, run_id=self.run.id, hint=hint) from None
+        raise RunWaiting(said, hint=hint) from None
 
 
 @functools.lru_cache(maxsize=8)

@@ -29,7 +29,8 @@ from jupyter_durable.model import (
 )
 from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.runtime.kill_points import kill_point
-from jupyter_durable.runtime.run import LiveRun, Options, OutputPort
+from jupyter_durable.runtime.ports import OutputPort
+from jupyter_durable.runtime.run import LiveRun, Options
 from jupyter_durable.store.leases import is_gone, is_same, this_owner
 from jupyter_durable.timeline import view
 

@@ -6,16 +6,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_durable.clock import moment
 from jupyter_durable.codec.redaction import mask
-from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.errors import AlreadyDecidedError, DurableError, RunNotFoundError
 from jupyter_durable.journal import spend
 from jupyter_durable.journal.budget import PREFIX, Budget, changed, limit
 from jupyter_durable.journal.index import ROOT, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.journal.tally import kept, tally
-from jupyter_durable.model import FINAL, Draft, InboxItem, Payload, Problem, RunInfo, RunRecord, StepInfo
-from jupyter_durable.runtime.doubt import decision_key
+from jupyter_durable.model import (
+    FINAL,
+    Draft,
+    InboxItem,
+    Problem,
+    RunInfo,
+    RunRecord,
+    StepInfo,
+    WaitInfo,
+)
 from jupyter_durable.runtime.heartbeat import ttl
+from jupyter_durable.session import deciding
 from jupyter_durable.session.opening import Session
 from jupyter_durable.store import connect
 from jupyter_durable.timeline import view
@@ -133,26 +143,58 @@ class Store:
         """What was altered, removed or truncated, in one run or in the whole store."""
         return self.journal.verify(self._record(run_id).id if run_id is not None else None)
 
+    # -- deciding --------------------------------------------------------------------------------
+
+    def waits(self, run_id: str | None = None) -> list[WaitInfo]:
+        """What a run waits for (None: what all of them do): people, signals, timers. See `WaitInfo`."""
+        if run_id is None:
+            return deciding.all_waiting(self)
+        return deciding.waiting(self, self._record(run_id))
+
+    def approve(
+        self, run_id: str, step: str, *, arguments: Mapping[str, Any] | None = None, by: str = ""
+    ) -> InboxItem:
+        """Let a call that needs approval be made; with other `arguments` for those given. Raises `AlreadyDecidedError`.
+
+        `step` is its id, its name, or the key of its wait. See `session.deciding.decide` for what else may be wrong.
+        """
+        return deciding.decide(self, run_id, step, "approve", arguments=arguments, by=by)
+
+    def reject(self, run_id: str, step: str, why: str = "", *, by: str = "") -> InboxItem:
+        """Do not let a call be made: it raises `ApprovalRejected` with this message. Raises `AlreadyDecidedError`."""
+        return deciding.decide(self, run_id, step, "reject", message=why, by=by)
+
+    def answer(self, run_id: str, step: str, value: Any, *, by: str = "") -> InboxItem:
+        """Answer `durable.ask`. Raises `AlreadyDecidedError`, and `DurableError` for an answer that does not fit."""
+        return deciding.decide(self, run_id, step, "answer", value=value, by=by)
+
+    def signal(self, run_id: str, name: str, value: Any = None, *, by: str = "", once: str = "") -> InboxItem:
+        """Send a run a value under a name, for `durable.wait_for`. With `once`, a second of the same is refused."""
+        return deciding.decide(self, run_id, name, "signal", value=value, by=by, once=once)
+
     def retry(self, run_id: str, step_id: str, *, by: str = "") -> InboxItem:
         """A step in doubt did not happen: make the call. Raises `AlreadyDecidedError`."""
-        return self._decide(run_id, step_id, "retry", by)
+        return deciding.decide(self, run_id, step_id, "retry", by=by)
 
     def supply(self, run_id: str, step_id: str, value: Any, *, by: str = "") -> InboxItem:
         """A step in doubt happened, and this is its result. Raises `AlreadyDecidedError`."""
-        record = self._record(run_id)
-        payload = self._session.codec.encode(
-            value, bind=record.id, has_chunk=lambda digest: False, what="the supplied value"
-        )
-        return self._decide(record.id, step_id, "supply", by, payload=payload)
+        return deciding.decide(self, run_id, step_id, "supply", value=value, by=by)
 
     def fail(self, run_id: str, step_id: str, why: str, *, by: str = "") -> InboxItem:
         """A step in doubt failed, or is to count as failed. Raises `AlreadyDecidedError`."""
-        return self._decide(run_id, step_id, "fail", by, message=why)
+        return deciding.decide(self, run_id, step_id, "fail", message=why, by=by)
 
     def raise_budget(
-        self, run_id: str, *, cost: float | None = None, steps: int | None = None, by: str = ""
+        self,
+        run_id: str,
+        *,
+        cost: float | None = None,
+        steps: int | None = None,
+        deadline: str | None = None,
+        by: str = "",
     ) -> Budget:
-        """Let the run spend up to `cost` USD, make up to `steps` steps (all in all); the budget that then holds.
+        """Let the run spend up to `cost` USD, make up to `steps` steps (all in all), go on until `deadline` ("2 h" from
+        now, "17:30"); the budget that then holds.
 
         Raises `DurableError` for a run that has none.
         """
@@ -166,38 +208,15 @@ class Store:
                 f"run {record.name!r} has no budget",
                 hint='%%durable --budget "$2.00" or --max-steps 100 set one',
             )
-        value = {"action": "raise", "cost": cost, "steps": steps}
+        try:
+            until = moment(deadline, self._session.clock.now()) if deadline is not None else None
+        except ValueError as error:
+            raise DurableError(str(error)) from None
+        value = {"action": "raise", "cost": cost, "steps": steps, "deadline": until}
         self.journal.post(
             record.id, "decision", f"{PREFIX}{len(posted) + 1}", value, by=by or str(self._session.owner)
         )
         return changed(before, value)
-
-    def _decide(
-        self,
-        run_id: str,
-        step_id: str,
-        action: str,
-        by: str,
-        *,
-        message: str = "",
-        payload: Payload | None = None,
-    ) -> InboxItem:
-        record = self._record(run_id)
-        step = self._step(record, step_id)
-        if step.outcome is not None:
-            raise DurableError(
-                f"step {step_id} {step.name} is {step.status}, not in doubt",
-                hint=f"%durable fork {record.id[:13]} --at {step_id} makes the call again in a new run",
-            )
-        value = {"action": action, **({"message": mask(message)} if message else {})}
-        return self.journal.post(
-            record.id,
-            "decision",
-            decision_key(step),
-            value,
-            by=mask(by or str(self._session.owner)),
-            payload=payload,
-        )
 
     def _step(self, record: RunRecord, step_id: str) -> RecordedStep:
         index = self._session.index(record.id)
@@ -239,3 +258,32 @@ def open_store(url: str | Path | None = None) -> Store:
     'memory:'
     """
     return Store(connect(str(url) if url is not None else None))
+
+
+def send(run: str, name: str, value: Any = None, *, store: str | Path | None = None) -> Any:
+    """Send a run a value under a name, for its `durable.wait_for(name)`; by id, a beginning of it, or the run's name.
+
+    `store`: where it is; None: that of this machine and user, in a durable run that of the run. In a run it is a step,
+    and sent once however often the step is made. Raises `RunNotFoundError`,
+    and `DurableError` for a value that does not fit what is waited for.
+    """
+    from jupyter_durable.capture.functions import idempotency_key, step
+    from jupyter_durable.runtime.context import SCOPE
+
+    scope = SCOPE.get()
+    if scope is None or scope.run.closed:
+        with open_store(store) as opened:
+            opened.signal(run, name, value)
+        return None
+
+    def post(run: str, name: str, value: Any) -> None:
+        try:
+            if store is None:
+                Store(scope.run.store).signal(run, name, value, once=idempotency_key())
+            else:
+                with open_store(store) as opened:
+                    opened.signal(run, name, value, once=idempotency_key())
+        except AlreadyDecidedError:
+            return  # by an attempt that was cut off
+
+    return step("send", post, run, name, value)

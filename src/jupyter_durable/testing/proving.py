@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jupyter_durable.clock import Clock
-from jupyter_durable.errors import DivergenceError, RunParked
+from jupyter_durable.clock import Clock, SystemClock
+from jupyter_durable.errors import AlreadyDecidedError, DivergenceError, RunParked
 from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.model import WaitInfo
 from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.context import SCOPE
 from jupyter_durable.runtime.kill_points import KILL_POINTS, arm
@@ -135,6 +136,7 @@ def prove(
     jitter: float = 0.002,
     allow_divergence: bool = False,
     store: Callable[[], JournalStore] = MemoryStore,
+    people: Callable[[WaitInfo], Any] | None = None,
 ) -> Proof:
     """Execute `fn()` (sync or async; an agent that makes durable calls) `schedules` times and compare.
 
@@ -143,18 +145,22 @@ def prove(
     give an equal result (or raise an equal error); the first that does not raises `NotProven`, which
     says how to repeat it. With `allow_divergence`, stopping with `DivergenceError` is as good.
 
+    What the agent waits for comes while no process has the run: timers go off at once, unsafe steps that were cut off did
+    not happen, and `people(wait)` says the rest: the answer to a question, the value of a signal, and of an
+    approval True, False, a text (why not) or a dict (arguments to change). By default everything is approved.
+
     >>> import jupyter_durable as durable
     >>> prove(lambda: [durable.step("n", lambda n=n: n * n) for n in range(3)], schedules=5).result
     [0, 1, 4]
     """
-    expected, points = _undisturbed(fn, store)
+    expected, points = _undisturbed(fn, store, people)
     proof = Proof(expected[1], points=points)
     for schedule in range(schedules):
         rng = random.Random(f"{seed}:{schedule}")  # noqa: S311 - a schedule, not a secret
         plan = _crash_plan(rng, points, crashes)
         said = ", ".join(f"{name}:{nth}" for name, nth in plan) or "no crash"
         try:
-            got = _disturbed(fn, store(), rng, plan, jitter, proof)
+            got = _disturbed(fn, store(), rng, plan, jitter, proof, people)
         except DivergenceError as error:
             if allow_divergence:
                 proof.diverged += 1
@@ -177,7 +183,20 @@ def prove(
 _Result = tuple[Literal["returned", "raised"], Any]
 
 
-def _undisturbed(fn: Callable[[], Any], store: Callable[[], JournalStore]) -> tuple[_Result, Counter[str]]:
+_People = Callable[[WaitInfo], Any] | None
+
+
+class _Skipping(SystemClock):
+    """The machine's clock, some time ahead: timers go off when they are waited for."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.now = lambda: SystemClock.now() + self.ahead
+
+
+def _undisturbed(
+    fn: Callable[[], Any], store: Callable[[], JournalStore], people: _People
+) -> tuple[_Result, Counter[str]]:
     points: Counter[str] = Counter()
     lock = threading.Lock()
 
@@ -187,8 +206,8 @@ def _undisturbed(fn: Callable[[], Any], store: Callable[[], JournalStore]) -> tu
 
     before = arm(count)
     try:
-        session = Session(store())
-        return execute(session, session.new("proof"), fn), points
+        session = Session(store(), clock=_Skipping())
+        return _attended(session, Options(park_after=0.0, timers=0.0), fn, people), points
     finally:
         arm(before)
 
@@ -206,24 +225,25 @@ def _disturbed(
     plan: list[tuple[str, int]],
     jitter: float,
     proof: Proof,
+    people: _People,
 ) -> _Result:
-    session = Session(store)
-    options = Options(jitter=lambda: rng.random() * jitter, park_after=0.0)
+    session = Session(store, clock=_Skipping())
+    options = Options(jitter=lambda: rng.random() * jitter, park_after=0.0, timers=0.0)
     for name, nth in plan:
         with crash_at(name, nth):
             try:
-                return _attended(session, options, fn)
+                return _attended(session, options, fn, people)
             except Crash:
                 proof.crashes += 1
         runs = store.runs(name="proof")
         if runs and runs[0].status == "completed":
             # It crashed after its end: what a caller would see is the replay.
             return execute(session, session.replay(runs[0]), fn)
-    return _attended(session, options, fn)
+    return _attended(session, options, fn, people)
 
 
-def _attended(session: Session, options: Options, fn: Callable[[], Any]) -> _Result:
-    """Execute with somebody who says, of every unsafe step that was cut off, that it did not happen."""
+def _attended(session: Session, options: Options, fn: Callable[[], Any], people: _People) -> _Result:
+    """Execute with somebody who says what is waited for, whenever the run parks."""
     while True:
         runs = session.store.runs(name="proof")
         run = _open(session, runs[0].id if runs else None, options)
@@ -231,9 +251,31 @@ def _attended(session: Session, options: Options, fn: Callable[[], Any]) -> _Res
             return execute(session, run, fn)
         except RunParked:
             store = Store(session.store)
-            for step in store.steps(run.id):
-                if step.status == "in_doubt" and step.effect == "unsafe" and not step.history:
-                    store.retry(run.id, step.id, by="prove")
+            for wait in store.waits(run.id):
+                with contextlib.suppress(AlreadyDecidedError):
+                    _attend(store, wait, people)
+            ends = [wait.until for wait in store.waits(run.id) if wait.kind == "sleep" and wait.until]
+            if ends and isinstance(session.clock, _Skipping):
+                session.clock.ahead += max(0.0, min(ends) - session.clock.now())
+
+
+def _attend(store: Store, wait: WaitInfo, people: _People) -> None:
+    if wait.kind == "doubt":
+        store.retry(wait.run, wait.step or "", by="prove")
+        return
+    if wait.kind == "sleep" or wait.ready:
+        return
+    if people is None and wait.kind != "approval":
+        raise TypeError(f"the agent waits for {wait.what}: say what comes with prove(..., people=...)")
+    said = True if people is None else people(wait)
+    if wait.kind == "signal":
+        store.signal(wait.run, wait.name, said, by="prove")
+    elif wait.kind == "ask":
+        store.answer(wait.run, wait.key, said, by="prove")
+    elif said is True or isinstance(said, dict):
+        store.approve(wait.run, wait.key, arguments=said if isinstance(said, dict) else None, by="prove")
+    else:
+        store.reject(wait.run, wait.key, said or "", by="prove")
 
 
 def _open(session: Session, run_id: str | None, options: Options) -> LiveRun:
@@ -280,6 +322,8 @@ def execute(
         run.writer.close()
         raise run.lost
     session.close_run(run, error)
+    if run.parked is not None:
+        raise run.parked
     if error is not None and (not isinstance(error, Exception) or isinstance(error, DivergenceError)):
         raise error
     return ("returned", value) if error is None else ("raised", error)

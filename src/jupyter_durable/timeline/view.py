@@ -11,6 +11,7 @@ from jupyter_durable.journal.budget import money
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.spend import Price, Spend, cost, used
 from jupyter_durable.journal.tally import state_of
+from jupyter_durable.journal.waits import describe, of_step
 from jupyter_durable.model import Payload, RunInfo, RunRecord, RunStatus, StepCounts, StepInfo, StepStatus
 
 Render = Callable[[Payload, int, str], str]
@@ -22,7 +23,7 @@ class Plan:
     """What resuming a run will do.
 
     `at` is the call it continues with, rendered; empty if that is not recorded (it comes after
-    the last recorded step). `saved` is what the replayed calls cost, in USD.
+    the last recorded step). `saved` is what the replayed calls cost, in USD. `waits` is what it waits for.
     """
 
     replayed: int
@@ -31,6 +32,7 @@ class Plan:
     reopened: int
     at: str
     saved: float = 0.0
+    waits: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.replayed} of {self.total} step{'s' if self.total != 1 else ''} replayed"]
@@ -38,6 +40,9 @@ class Plan:
             parts.append(f"{self.in_doubt} in doubt")
         if self.reopened:
             parts.append(f"{self.reopened} tried again")
+        if self.waits:
+            more = f" and {len(self.waits) - 1} more" if len(self.waits) > 1 else ""
+            parts.append(f"waits for {self.waits[0]}{more}")
         parts.append(f"continues at {self.at}" if self.at else "continues after them")
         return ", ".join(parts) + (f"; {money(self.saved)} saved" if self.saved else "")
 
@@ -49,12 +54,14 @@ def plan(index: Index, render: Render) -> Plan:
     ]
     open_steps = sorted((s for s in steps if s.outcome is None), key=lambda s: s.seq)
     done = len(steps) - len(open_steps)
-    reopened = sum(s.failures > 0 for s in open_steps)
+    waiting = [what for step in open_steps if (what := _waits_for(step)) is not None]
+    reopened = sum(s.failures > 0 and s.wait is None for s in open_steps)
     at = ""
     if open_steps and (args := open_steps[0].args) is not None:
         at = brief(render(args, open_steps[0].seq, open_steps[0].name))
     saved = sum(said.get("cost") or 0.0 for step in steps if (said := used(step)) is not None)
-    return Plan(done, len(steps), len(open_steps) - reopened, reopened, at, saved)
+    in_doubt = len(open_steps) - reopened - len(waiting)
+    return Plan(done, len(steps), in_doubt, reopened, at, saved, tuple(waiting))
 
 
 _QUOTED = re.compile(r"""(['"])((?:\\.|(?!\1).)*)(\1|$)""")
@@ -95,6 +102,8 @@ def status_of(state: str, *, alive: bool, waiting: bool) -> StepStatus:
     _, is_open, effect = state.partition("/")
     if not is_open:
         return cast("StepStatus", state)
+    if effect.endswith("/w"):
+        return "waiting"
     if waiting and effect == "unsafe":
         return "in_doubt"
     return "running" if alive else "in_doubt"
@@ -146,10 +155,24 @@ def steps(
             effect=step.effect,
             history=step.history or id(step) in abandoned,
             seconds=index.took(step),
+            wait=_waits_for(step),
+            edited=_edited(step, render),
             **_spent(index, step, price),
         )
         for step in index.all_steps()
     ]
+
+
+def _waits_for(step: RecordedStep) -> str | None:
+    wait = of_step(step) if step.wait is not None and not step.history else None
+    return describe(wait) if wait is not None else None
+
+
+def _edited(step: RecordedStep, render: Render) -> str | None:
+    entry = step.edit
+    if entry is None or entry.payload is None:
+        return None
+    return f"{render(entry.payload, entry.seq, '')} (said {entry.meta['ok']})"
 
 
 def _spent(index: Index, step: RecordedStep, price: Price | None) -> dict[str, Any]:

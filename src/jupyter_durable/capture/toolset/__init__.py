@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import difflib
+import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,6 +26,7 @@ from jupyter_durable.capture.toolset.schemas import ArgumentError, Provider
 from jupyter_durable.capture.toolset.servers import Config, ServerLostError, Servers, list_tools, read_config
 from jupyter_durable.errors import ApprovalRejected, DurableError
 from jupyter_durable.runtime.context import SCOPE, owned
+from jupyter_durable.runtime.forms import EDITS
 from jupyter_durable.runtime.step import Spec
 from jupyter_durable.runtime.steps import perform, perform_async
 
@@ -53,7 +56,9 @@ class Toolset:
     `tools`: functions (sync, async, generators; `@durable.tool` or not), other toolsets, LangChain tools.
     `mcp`: a file in the usual format (`{"mcpServers": {...}}`), or its content. `timeout`: seconds that a call of
     an MCP server may take. The tools of a server are named `server_tool`; every name is made valid for all
-    providers, and unique.
+    providers, and unique. `approval`: of which calls a person must approve each before it is made: True (all), names or
+    patterns of names, or a function of name and arguments that says whether, or why. What a person changed about a
+    call, its result tells the model; a call that was rejected is a result with `is_error`.
 
     >>> def add(a: int, b: int = 1) -> int:
     ...     "Add two numbers."
@@ -71,8 +76,10 @@ class Toolset:
         mcp: str | os.PathLike[str] | Config | None = None,
         langchain: Iterable[Any] = (),
         timeout: float | None = None,
+        approval: bool | str | Iterable[str] | Callable[[str, dict[str, Any]], bool | str] = False,
     ) -> None:
         self._servers = Servers(read_config(mcp))
+        self._approval = (approval,) if isinstance(approval, str) else approval
         self._timeout = timeout
         self._listed: dict[str, list[dict[str, Any]]] = {}
         self._patterns: tuple[tuple[str, ...], ...] = ()
@@ -123,7 +130,16 @@ class Toolset:
                 for name, entry in found.items()
                 if any(fnmatchcase(name, pattern) for pattern in patterns)
             }
+        if self._approval:
+            return {name: self._asking(name, entry) for name, entry in found.items()}
         return found
+
+    def _asking(self, name: str, entry: Entry) -> Entry:
+        given = self._approval
+        if callable(given):
+            return entry.asking(lambda *args, **arguments: given(name, arguments))
+        asks = given is True or any(fnmatchcase(name, pattern) for pattern in given or ())
+        return entry.asking(lambda *args, **arguments: True) if asks else entry
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._known())
@@ -210,7 +226,9 @@ class Toolset:
         return self
 
     def _listing(self, server: str) -> Spec:
-        return Spec(f"{server}.list_tools", kind="mcp", retry=RECONNECT, timeout=self._timeout)
+        return Spec(
+            f"{server}.list_tools", kind="mcp", retry=RECONNECT, timeout=self._timeout, housekeeping=True
+        )
 
     def close(self) -> None:
         """End the servers' sessions, and their processes. A later call starts them again."""
@@ -242,7 +260,9 @@ class Toolset:
         """
         try:
             entry, given = self._prepare(name, arguments)
-            return _named(name, await entry.call_async(given))
+            with _telling() as told:
+                result = await entry.call_async(given)
+            return _named(name, _with_edits(result, told))
         except ArgumentError as error:
             return ToolResult(name, str(error), is_error=True)
         except Exception as error:  # noqa: BLE001 - the model is to know of every error of a tool
@@ -252,7 +272,9 @@ class Toolset:
         """`call` for sync code, whatever the tool is."""
         try:
             entry, given = self._prepare(name, arguments)
-            return _named(name, entry.call(given))
+            with _telling() as told:
+                result = entry.call(given)
+            return _named(name, _with_edits(result, told))
         except ArgumentError as error:
             return ToolResult(name, str(error), is_error=True)
         except Exception as error:  # noqa: BLE001 - the model is to know of every error of a tool
@@ -268,6 +290,25 @@ class Toolset:
             return entry, entry.validate(schemas.parse(arguments))
         except ArgumentError as error:
             raise ArgumentError(f"{name}: invalid arguments: {error}") from None
+
+
+@contextmanager
+def _telling() -> Iterator[list[tuple[Mapping[str, Any], str]]]:
+    told: list[tuple[Mapping[str, Any], str]] = []
+    token = EDITS.set(told)
+    try:
+        yield told
+    finally:
+        EDITS.reset(token)
+
+
+def _with_edits(result: ToolResult, told: list[tuple[Mapping[str, Any], str]]) -> ToolResult:
+    """The result, which begins with what a person changed about the call, for the model to know."""
+    if not told:
+        return result
+    said = f"(A person changed arguments of this call before it was made: {json.dumps(told[-1][0])})"
+    content = f"{said}\n{result.content}" if result.content else said
+    return ToolResult(result.name, content, result.value, result.is_error, result.blocks)
 
 
 def _named(name: str, result: ToolResult) -> ToolResult:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import functools
 import inspect
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
+from jupyter_durable.capture.forms import JsonForm
 from jupyter_durable.capture.functions import wrap
 from jupyter_durable.capture.mcp import reporter
 from jupyter_durable.capture.toolset.results import ToolResult, from_mcp
@@ -19,6 +22,9 @@ from jupyter_durable.journal.retry import RetryPolicy
 from jupyter_durable.runtime.context import SCOPE
 from jupyter_durable.runtime.step import Spec
 from jupyter_durable.runtime.steps import perform, perform_async
+
+Rule = Callable[..., bool | str]
+"""Whether a person must approve a call with these arguments, or why; see `runtime.step.Spec`."""
 
 RECONNECT = RetryPolicy(retries=2, on=(ServerLostError,))
 
@@ -41,6 +47,22 @@ class Entry(Protocol):
     async def call_async(self, arguments: dict[str, Any]) -> ToolResult:
         """The same, awaited."""
         ...
+
+    def asking(self, rule: Rule) -> Entry:
+        """The same tool, of whose calls a person must approve those that `rule` says."""
+        ...
+
+
+def either(first: Any, second: Rule) -> Any:
+    """A rule (`Spec.approval`) that asks where one of two does."""
+    if first is None or first is True:
+        return first or second
+
+    def rule(*args: Any, **arguments: Any) -> bool | str:
+        found = first(*args, **arguments)
+        return found or second(*args, **arguments)
+
+    return rule
 
 
 def plain_text(value: Any) -> str:
@@ -80,6 +102,13 @@ class FunctionTool:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FunctionTool, (self.fn,)
+
+    def asking(self, rule: Rule) -> FunctionTool:
+        """See `Entry`."""
+        found = copy.copy(self)
+        found._spec = replace(self._spec, approval=either(self._spec.approval, rule))
+        found._wrapped = wrap(getattr(self.fn, "__wrapped__", self.fn), found._spec)
+        return found
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See `Entry`."""
@@ -163,7 +192,19 @@ class McpTool:
         self.schema: dict[str, Any] = tidy(
             dict(listed.get("inputSchema") or {"type": "object", "properties": {}})
         )
-        self._spec = Spec(f"{server}.{self.tool}", kind="mcp", retry=RECONNECT, timeout=timeout)
+        self._spec = Spec(
+            f"{server}.{self.tool}",
+            kind="mcp",
+            retry=RECONNECT,
+            timeout=timeout,
+            form=JsonForm(self.schema),
+        )
+
+    def asking(self, rule: Rule) -> McpTool:
+        """See `Entry`."""
+        found = copy.copy(self)
+        found._spec = replace(self._spec, approval=rule)
+        return found
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See `Entry`. Types are checked if jsonschema is installed (mcp brings it); the server checks anyway."""
@@ -218,6 +259,13 @@ class LangChainTool:
             described if isinstance(described, dict) else described.model_json_schema()
         )
         self.schema.pop("description", None)
+        self._rule: Rule | None = None
+
+    def asking(self, rule: Rule) -> LangChainTool:
+        """See `Entry`."""
+        found = copy.copy(self)
+        found._rule = either(self._rule, rule)
+        return found
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See `Entry`. The tool does it itself."""
@@ -225,18 +273,33 @@ class LangChainTool:
 
     def call(self, arguments: dict[str, Any]) -> ToolResult:
         """See `Entry`."""
-        from jupyter_durable.capture.calls import capturing, make
+        from jupyter_durable.capture.calls import ASK, capturing, make
+
+        def again(**wanted: Any) -> Any:
+            return self.tool.invoke(wanted)
 
         call = functools.partial(self.tool.invoke, arguments)
-        value = call() if capturing() else make(self.name, (), arguments, call)
+        token = ASK.set(self._rule)
+        try:
+            value = call() if capturing() else make(self.name, (), arguments, call, again=again)
+        finally:
+            ASK.reset(token)
         return ToolResult(self.name, plain_text(value), value)
 
     async def call_async(self, arguments: dict[str, Any]) -> ToolResult:
         """See `Entry`."""
-        from jupyter_durable.capture.calls import Hidden, capturing, make_async
+        from jupyter_durable.capture.calls import ASK, Hidden, capturing, make_async
+
+        async def again(**wanted: Any) -> Any:
+            return await self.tool.ainvoke(wanted)
 
         call = functools.partial(self.tool.ainvoke, arguments)
-        value = await (call() if capturing() else make_async(self.name, (), arguments, Hidden(call)))
+        token = ASK.set(self._rule)
+        try:
+            made = call() if capturing() else make_async(self.name, (), arguments, Hidden(call, again))
+            value = await made
+        finally:
+            ASK.reset(token)
         return ToolResult(self.name, plain_text(value), value)
 
 
