@@ -9,6 +9,7 @@ The tour, in reading order:
     idempotency_key, now, uuid4     what a tool may ask; log, progress: what it may say
     redact                          what else is a secret: stored encrypted, shown as dots
     run                             the same engine around a function or a block, outside notebooks
+    timeline                        a run as a live widget; `%durable timeline` shows it
     open_store                      the runs of a store, and deciding about them from another process
     testing                         prove that your agent survives: crash points, shuffled schedules
     DurableError, ...               every error carries `.hint`, the exact next step
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     )
     from jupyter_durable.runtime.doubt import RETRY, UNKNOWN
     from jupyter_durable.session import open_store, run, send
+    from jupyter_durable.session.watching import timeline
 
 __all__ = [
     "RETRY",
@@ -76,6 +78,7 @@ __all__ = [
     "send",
     "sleep",
     "step",
+    "timeline",
     "tool",
     "unload_ipython_extension",
     "uuid4",
@@ -92,6 +95,7 @@ _HOMES = {
     **dict.fromkeys(("ask", "sleep", "wait_for"), "jupyter_durable.capture.people"),
     **dict.fromkeys(("run", "open_store", "send"), "jupyter_durable.session"),
     **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),
+    "timeline": "jupyter_durable.session.watching",
 }
 
 

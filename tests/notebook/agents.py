@@ -61,8 +61,17 @@ def counts(folder: Path) -> dict[str, int]:
 
 
 def lines(reply: Reply) -> list[str]:
-    """What the cell's run said: its displays as plain text."""
-    return [display["data"]["text/plain"] for display in reply.displays]
+    """What the cell's run said, in order: its displays as plain text, and what each update of one adds to it."""
+    found: list[str] = []
+    shown: dict[str, str] = {}
+    for display in reply.displays:
+        text = display["data"]["text/plain"]
+        name = display.get("transient", {}).get("display_id", "")
+        before = shown.get(name, "") if name.startswith("jupyter-durable-") else ""
+        shown[name] = text
+        if added := text.removeprefix(before).strip("\n"):
+            found.append(added)
+    return found
 
 
 def said(reply: Reply) -> str:

@@ -121,6 +121,7 @@ _HELP = """Look at durable runs and act on them.
 %durable                      what this kernel and the store are doing
 %durable list                 the runs in the store, newest first
 %durable show RUN [STEP]      a run step by step, or one step in full
+%durable timeline [RUN]       a run as it goes on, live: lanes, values, and what it waits for you to say
 %durable plan [RUN]           what resuming would replay and execute
 %durable resume RUN           go on with a run here, in this cell
 %durable goto RUN STEP        the namespace as it was when the run came to STEP

@@ -31,6 +31,7 @@ from jupyter_durable.kernel.launching import (
 )
 from jupyter_durable.kernel.namespace import StatementLog, fingerprint
 from jupyter_durable.kernel.outputs import OutputRecorder
+from jupyter_durable.kernel.showing import CellDisplay, can_update
 from jupyter_durable.kernel.where import Place, where
 from jupyter_durable.kernel.wrapping import WrappedTools
 from jupyter_durable.runtime.activation import Activation
@@ -86,6 +87,7 @@ class _Cell:
     goto: str = ""
     next_input: str = ""
     tools: WrappedTools | None = None
+    shown: CellDisplay | None = None
 
     @property
     def run(self) -> LiveRun:
@@ -94,6 +96,8 @@ class _Cell:
     def put_back(self) -> None:
         if self.tools is not None:
             self.tools.put_back()
+        if self.shown is not None:
+            self.shown.stop()
 
 
 class KernelHost:
@@ -239,7 +243,8 @@ class KernelHost:
             run.user_code = lambda names: names is self.shell.user_ns
             if place.job_id is None:
                 # The notebook of a job that was cut off must not differ from that of one that was not.
-                voice.first(launched.line, launched.kind)
+                opened.shown = self._show(run, launched)
+                voice.first("" if opened.shown else launched.line, launched.kind)
             run.blocking = not is_async
             self._recorder.attach()
             attached = True
@@ -252,6 +257,14 @@ class KernelHost:
             launched.session.close_run(run, ReplayEnd())
             raise
         return opened
+
+    def _show(self, run: LiveRun, launched: Launched) -> CellDisplay | None:
+        """The display that the cell's run is shown in; None where one that was made cannot change."""
+        if not can_update(self.shell):
+            return None
+        shown = CellDisplay(self.shell, self._recorder, run)
+        shown.begin(launched.line, launched.kind)
+        return shown
 
     def finish(self, cell: CellInfo, result: Any, error: BaseException | None) -> None:
         """See `bracket.Host`."""
@@ -317,29 +330,30 @@ class KernelHost:
         self, opened: _Cell, status: str, leaf: BaseException | None, error: BaseException | None
     ) -> None:
         run, place = opened.run, opened.place
+        say = self.say if opened.shown is None else opened.shown.end
         done = display.done(run.stats.replayed, run.stats.executed)
         if run.lost is not None:
-            self.say(f"{run.name}: {display.one_line(str(run.lost))}", "interrupted")
+            say(f"{run.name}: {display.one_line(str(run.lost))}", "interrupted")
         elif isinstance(leaf, RunParked):
-            self.say(f"{run.name} is parked ({done}): {display.one_line(str(leaf))}", "waiting")
+            say(f"{run.name} is parked ({done}): {display.one_line(str(leaf))}", "waiting")
         elif status == "cancelled":
-            self.say(f"{run.name} was cancelled by {run.cancelled_by or 'somebody'} ({done})", "cancelled")
+            say(f"{run.name} was cancelled by {run.cancelled_by or 'somebody'} ({done})", "cancelled")
         elif opened.goto:
             where = f"at step {opened.goto}" if isinstance(leaf, ReplayEnd) else "at the end of its cell"
-            self.say(f"{run.name} {where}: {done}; the namespace is as it was then", "completed")
+            say(f"{run.name} {where}: {done}; the namespace is as it was then", "completed")
         elif place.job_id is not None:
             return
         elif opened.launched.restored:
             how = "restored" if error is None else "replayed up to its error"
-            self.say(f"{run.name} {how}: {done}", "completed" if error is None else "failed")
+            say(f"{run.name} {how}: {done}", "completed" if error is None else "failed")
         elif status == "completed":
-            self.say(f"{run.name} completed: {done}", status)
+            say(f"{run.name} completed: {done}", status)
         elif isinstance(leaf, DivergenceError):
-            self.say(f"{run.name} stopped: {done}; nothing was lost", "interrupted")
+            say(f"{run.name} stopped: {done}; nothing was lost", "interrupted")
         elif status == "interrupted":
-            self.say(f"{run.name} interrupted: {done}; run the cell again to resume it", status)
+            say(f"{run.name} interrupted: {done}; run the cell again to resume it", status)
         else:
-            self.say(f"{run.name} {status}: {done}; run the cell again to go on where it {status}", status)
+            say(f"{run.name} {status}: {done}; run the cell again to go on where it {status}", status)
 
     # -- the end -----------------------------------------------------------------------------------
 

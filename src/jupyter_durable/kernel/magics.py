@@ -251,6 +251,26 @@ def _cost(host: KernelHost, rest: str) -> None:
     host.publish(display.table(("RUN", "NAME", "COST", "SAVED", "CALLS"), rows, before=before))
 
 
+def _timeline(host: KernelHost, rest: str) -> None:
+    words = _words(rest, "timeline [RUN]", least=0, most=1)
+    store = host.store()
+    if words:
+        run_id = _run(host, words[0]).id
+    else:
+        found = of_notebook(store.journal, None, host.place().notebook) or store.journal.runs(limit=1)
+        if not found:
+            raise RunNotFoundError(
+                f"no runs in {store.url}", hint="%%durable as the first line of a cell makes it one"
+            )
+        run_id = found[0].id
+    from IPython.display import display as show
+
+    from jupyter_durable.session.watching import Watch
+    from jupyter_durable.timeline.widget import Timeline
+
+    show(Timeline(Watch(store, run_id), by=_person()))
+
+
 # -- deciding --------------------------------------------------------------------------------------
 
 
@@ -439,6 +459,7 @@ VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "list": _list,
     "show": _show,
     "plan": _plan,
+    "timeline": _timeline,
     "cost": _cost,
     **{verb: _code_verb(verb) for verb in _CODE_VERBS},
     "cancel": _cancel,

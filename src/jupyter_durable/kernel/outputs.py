@@ -71,6 +71,7 @@ class OutputRecorder:
         self._limit = limit
         self._lock = threading.RLock()
         self._attached = 0
+        self.cleared = 0  # how often output was cleared while listening
         # (object, attribute, our wrapper). Weak: each %%capture brings streams of its own, and their
         # owner decides how long they live; a wrapper refers to its stream.
         self._patches: list[tuple[weakref.ref[Any], str, weakref.ref[Any]]] = []
@@ -237,6 +238,7 @@ class OutputRecorder:
     def _tee_clear(self, clear: Callable[..., Any], number: int) -> Callable[..., Any]:
         @functools.wraps(clear)
         def tee(wait: bool = False) -> Any:
+            self.cleared += 1
             recording = _recording.get()
             if recording is None:
                 return clear(wait)

@@ -1491,11 +1491,16 @@ export function render({ model, el }) {
         model.off("change:snapshot", snap);
       };
     },
-    ask: (request) => new Promise((resolve, reject) => {
-      const id = ++last;
-      open.set(id, { resolve, reject });
-      model.send({ ...request, id });
-    }),
+    ask: (request) => {
+      // Our extension asks the server, which answers while a cell keeps the kernel busy; without it, the kernel.
+      const event = new CustomEvent("jupyter-durable:ask", { bubbles: true, composed: true, cancelable: true, detail: { run: model.get("run"), request, result: undefined } });
+      if (request.type !== "since" && !place.dispatchEvent(event)) return Promise.resolve(event.detail.result);
+      return new Promise((resolve, reject) => {
+        const id = ++last;
+        open.set(id, { resolve, reject });
+        model.send({ ...request, id });
+      });
+    },
     command: (id, args) => {
       // Who answers it (our extension) prevents the default.
       const event = new CustomEvent("jupyter-durable:command", { bubbles: true, composed: true, cancelable: true, detail: { id, args } });
