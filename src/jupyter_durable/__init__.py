@@ -95,7 +95,6 @@ _HOMES = {
     **dict.fromkeys(("ask", "sleep", "wait_for"), "jupyter_durable.capture.people"),
     **dict.fromkeys(("run", "open_store", "send"), "jupyter_durable.session"),
     **dict.fromkeys(("RETRY", "UNKNOWN"), "jupyter_durable.runtime.doubt"),
-    "timeline": "jupyter_durable.session.watching",
 }
 
 
@@ -103,6 +102,8 @@ def __getattr__(name: str) -> Any:
     # Looked up on first use: `%load_ext` must not pay for the engine.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "timeline":  # a package that can be called: see its docstring
+        return importlib.import_module("jupyter_durable.timeline")
     value = getattr(importlib.import_module(_HOMES.get(name, "jupyter_durable.errors")), name)
     globals()[name] = value
     return value
