@@ -211,6 +211,7 @@ def test_max_concurrency_and_rate(bench: Bench) -> None:
         starts.append(time.monotonic())
 
     async def agent() -> list[int]:
+        starts.append(time.monotonic())
         await asyncio.gather(*(paced(n) for n in range(4)))
         return list(await asyncio.gather(*(busy(n) for n in range(6))))
 
