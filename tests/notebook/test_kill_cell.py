@@ -138,7 +138,9 @@ def check(directory: Path, store: Path, before: Counter[str], done: set[str]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 4])
-@pytest.mark.parametrize("point", [p for p in KILL_POINTS if p not in ("after-attempt", "after-chunk", *OF_WAITS)])
+@pytest.mark.parametrize(
+    "point", [p for p in KILL_POINTS if p not in ("after-attempt", "after-chunk", *OF_WAITS)]
+)
 def test_killed_at_a_kill_point(
     point: str, nth: int, undisturbed: str, make_kernel: Callable[..., Kernel], tmp_path: Path
 ) -> None:

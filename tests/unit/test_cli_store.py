@@ -100,7 +100,9 @@ def test_show_has_the_shape_that_programs_rely_on() -> None:
     run = read("show", listed["id"][:10])
 
     more = ("steps", "waits")
-    assert {k: v for k, v in run.items() if k not in more} == {k: v for k, v in listed.items() if k not in more}
+    assert {k: v for k, v in run.items() if k not in more} == {
+        k: v for k, v in listed.items() if k not in more
+    }
     assert [wait["kind"] for wait in run["waits"]] == ["doubt"]
     search, page, send = run["steps"]
     assert set(search) >= {
