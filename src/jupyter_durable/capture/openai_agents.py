@@ -63,15 +63,7 @@ class _Tool(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     @property
     def on_invoke_tool(self) -> Asynchronous:
-        step = _step(self.__wrapped__.name, self.__wrapped__.on_invoke_tool)
-
-        async def invoke(ctx: Any, arguments: str) -> Any:
-            try:
-                return await step(ctx, arguments)
-            except ApprovalRejected as error:  # what made tools tell the model by themselves, these do not
-                return f"The tool call was rejected: {error.args[0]}"
-
-        return invoke
+        return _step(self.__wrapped__.name, self.__wrapped__.on_invoke_tool)
 
 
 def _step(name: str, invoke: Asynchronous) -> Asynchronous:
@@ -83,9 +75,16 @@ def _step(name: str, invoke: Asynchronous) -> Asynchronous:
             return await invoke(ctx, json.dumps(wanted))
 
         once = functools.partial(invoke, ctx, arguments)
-        return make_async(name, args, kwargs, Hidden(once, None if args else again))
+        return _make(name, args, kwargs, Hidden(once, None if args else again))
 
     return step
+
+
+async def _make(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], fn: Hidden) -> Any:
+    try:
+        return await make_async(name, args, kwargs, fn)
+    except ApprovalRejected as error:  # not "please try again", which is what the SDK says of errors
+        return f"The tool call was rejected: {error.args[0]}"
 
 
 def _said(arguments: str) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -195,7 +195,7 @@ class Turns:
         """Wait to be cancelled, as long as a timer of the run's own code may do it, and a while; then return."""
         loop = asyncio.get_running_loop()
         until = self._clock.monotonic() + LONGEST
-        while self._clock.monotonic() < until or self._timer(loop):
+        while self._clock.monotonic() < until or self.has_timer(loop):
             future = loop.create_future()
             # In a context of its own: it is no timer of the run's.
             tick = loop.call_later(_TICK, _tick_over, future, context=contextvars.Context())
@@ -446,7 +446,7 @@ class Turns:
             return False
         if now - self._began > SLACK + 2 * self._order.elapsed():
             return True
-        return not any(self._timer(loop) for loop in {w.loop for w in self._waiters if w.loop is not None})
+        return not any(self.has_timer(loop) for loop in {w.loop for w in self._waiters if w.loop is not None})
 
     def _stuck(self, step: RecordedStep, loop: asyncio.AbstractEventLoop | None, now: float) -> bool:
         live = self._engine.bound.get(step.scope)
@@ -464,13 +464,13 @@ class Turns:
         if self._threads or self._stirring:
             return False
         loops = {w.loop for w in self._waiters if w.loop is not None}
-        return not any(self._timer(loop, loop.time() + SLACK) for loop in loops)
+        return not any(self.has_timer(loop, loop.time() + SLACK) for loop in loops)
 
     def _idle(self, loop: asyncio.AbstractEventLoop) -> bool:
         ready = getattr(loop, "_ready", None)
-        return ready is not None and not len(ready) and not self._timer(loop, loop.time() + SLACK)
+        return ready is not None and not len(ready) and not self.has_timer(loop, loop.time() + SLACK)
 
-    def _timer(self, loop: asyncio.AbstractEventLoop, before: float = math.inf) -> bool:
+    def has_timer(self, loop: asyncio.AbstractEventLoop, before: float = math.inf) -> bool:
         """Whether a timer of the run's own code is to go off in `loop` (before then)."""
         timers: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
         return any(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ T = TypeVar("T")
 _POLL = 0.1
 _CROWD = 50  # strands that poll at once before they take turns
 _CALM = 3  # looks at strands that all wait, before they are believed to
+_LONG_CALM = 20  # the same where some only seem to: nobody knows what they wait for
+_LOCKS = ("threading.py", "queue.py", "thread.py", "_base.py")  # where a thread is that waits for another one
 _BRIEF = 1.0  # a timer that goes off sooner is not worth telling
 _LEAVE = 0.5  # seconds that a parked run's own task has to end by itself
 
@@ -188,7 +191,8 @@ class Waits:
 
     def _due(self, pending: Pending, limit: float, timers: list[float]) -> bool:
         run = self._run
-        if not self._all_wait():
+        sure = self._all_wait(sure=True)
+        if not sure and not self._all_wait(sure=False):
             self._since = None
             return False
         mark = (run.stats.executed, run.stats.replayed, len(self._pending), len(run.strands))
@@ -202,9 +206,10 @@ class Waits:
             len(timers) == len(self._pending) and timers and waited + min(timers) > limit
         ):
             return False
-        return not run.strands or pending.calm >= _CALM
+        return not run.strands or pending.calm >= (_CALM if sure else _LONG_CALM)
 
-    def _all_wait(self) -> bool:
+    def _all_wait(self, *, sure: bool) -> bool:
+        """Whether every strand waits, or waits for strands that do. Not `sure`: or does nothing that could be seen."""
         waiting = {pending.scope for pending in self._pending}
         blocked = {pending.blocks for pending in self._pending} - {None}
         inside: dict[Scope, list[Scope]] = {}
@@ -220,9 +225,19 @@ class Waits:
                 parts = [*parts, scope.inner]
             if isinstance(scope.owner, asyncio.Task) and scope.owner.get_loop() in blocked:
                 return all(map(waits, parts))  # it cannot go on, whatever it is about to do
-            return bool(parts) and all(map(waits, parts))
+            return (bool(parts) or (not sure and self._rests(scope))) and all(map(waits, parts))
 
         return waits(self._run.main)
+
+    def _rests(self, strand: Scope) -> bool:
+        """Whether a strand, outside of any step, seems to wait for another one: a worker or a consumer without work."""
+        owner = strand.owner
+        if strand.attempt is not None or owner is None:
+            return False
+        if isinstance(owner, asyncio.Task):
+            return not self._run.turns.has_timer(owner.get_loop())
+        frame = sys._current_frames().get(owner)
+        return frame is None or frame.f_code.co_filename.endswith(_LOCKS)
 
     def _leave(self, pending: Pending) -> None:
         run = self._run
