@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from conftest import shot
+import pytest
+from pages import shot
 
 SETUP = """%load_ext jupyter_durable
 import asyncio, time
@@ -134,3 +136,21 @@ def test_reload_and_a_dead_kernel_lose_nothing(notebook: Callable[..., Any], lab
     nb.run(1)
     area.get_by_text("mortal completed").wait_for(timeout=20_000)
     assert "'by hand'" in area.inner_text()
+
+
+def test_nbconvert_shows_what_the_cell_displayed(tmp_path: Path) -> None:
+    """Offline, without our extension: the inert form."""
+    nbconvert = pytest.importorskip("nbconvert")
+    import nbformat
+    import synthetic
+
+    from jupyter_durable.timeline.bundle import bundle
+
+    data = bundle(synthetic.page(20, status="completed"), "✓ research completed")  # type: ignore[arg-type]
+    output = nbformat.v4.new_output("display_data", data=data)
+    cell = nbformat.v4.new_code_cell("%%durable research", outputs=[output])
+    html, _ = nbconvert.HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    assert "20 steps" in html
+    assert "Leases and fencing tokens" in html
+    text, _ = nbconvert.MarkdownExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    assert "research" in text

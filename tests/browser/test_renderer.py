@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import synthetic
 from attacks import ATTACKS
-from conftest import Harness, shot
+from pages import Harness, shot
 
 LIMIT_OPEN = 300.0  # ms
 LIMIT_FRAME = 50.0

@@ -7,6 +7,7 @@ end without our extension, after a restart, in nbconvert's output and on code ho
 from __future__ import annotations
 
 import json
+import time
 from html import escape
 from typing import Any
 
@@ -20,7 +21,7 @@ EXCERPT = 60
 
 STATES = {
     "running": ("▶", "running"),
-    "waiting": ("⏸", "waiting"),
+    "waiting": ("‖", "waiting"),
     "in_doubt": ("?", "in doubt"),
     "completed": ("✓", "completed"),
     "failed": ("✗", "failed"),
@@ -43,7 +44,7 @@ _PAD = "padding-left:var(--jp-code-padding,0)"
 _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0;border:none"
 _CODE = "font-family:monospace"
 _BRIEF = 60  # characters of a line that has room beside others
-_TEXT_STYLE = "\ufe0e"  # ▶ and ⏸ are emoji where nothing says otherwise
+_TEXT_STYLE = "\ufe0e"  # ▶ is an emoji where nothing says otherwise
 
 
 def bundle(page: Page, text: str, *, most: int = MOST) -> dict[str, Any]:
@@ -82,6 +83,11 @@ def summary(run: RunHead) -> str:
         said.append(money(run["cost"]))
     if run["saved"]:
         said.append(f"{money(run['saved'])} saved by replay")
+    if run.get("status") in (
+        "running",
+        "waiting",
+    ):  # the picture may be older than whoever looks at it thinks
+        said.append(f"as of {time.strftime('%H:%M:%S', time.localtime(run['now']))}")
     return " · ".join(said)
 
 
@@ -128,7 +134,7 @@ def to_html(page: Page) -> str:
     lines = [head]
     if line and not brief:
         lines.append(f'<div style="{_QUIET}">{escape(line)}</div>')
-    pause = f'<span aria-hidden="true">⏸{_TEXT_STYLE}</span>'
+    pause = '<span aria-hidden="true">‖</span>'
     lines += [f"<div>{pause} {escape(wait['prompt'])}</div>" for wait in page["waits"]]
     if run.get("error"):
         lines.append(f'<div style="color:{_tint("failed")}">{escape(run["error"])}</div>')

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Lab, shot
+from pages import Lab, shot
 
 SETUP = """%load_ext jupyter_durable
 import jupyter_durable as durable
