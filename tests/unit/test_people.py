@@ -966,6 +966,17 @@ def test_an_awaitable_that_is_not_awaited_is_no_yes(bench: Bench) -> None:
         durable.ask("?")
 
 
+def test_a_wait_that_is_dropped_is_warned_of(bench: Bench) -> None:
+    """In sync code that async code calls, nothing may block: Python says which wait did not happen."""
+
+    async def agent() -> str:
+        durable.sleep(5)
+        return "went on"
+
+    with pytest.warns(RuntimeWarning, match=r"durable\.sleep.* was never awaited"):
+        assert bench.new(agent) == "went on"
+
+
 def test_a_cancelled_run_stops_waiting(bench: Bench) -> None:
     """At once."""
 

@@ -130,14 +130,13 @@ def _frame_is_async() -> bool:
     import sys
 
     frame: FrameType | None = sys._getframe(1)
-    here = frame.f_globals if frame is not None else None
-    while frame is not None and frame.f_globals is here:
+    while frame is not None:
+        if frame.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+            return True
+        if frame.f_code.co_name == "<module>":
+            return False
         frame = frame.f_back
-    return (
-        frame is None
-        or frame.f_code.co_name != "<module>"
-        or bool(frame.f_code.co_flags & inspect.CO_COROUTINE)
-    )
+    return True
 
 
 class Awaited(Coroutine[Any, Any, Any]):
@@ -147,10 +146,12 @@ class Awaited(Coroutine[Any, Any, Any]):
     `if durable.ask("Delete it?", bool):` in async code does not go on without an answer.
     """
 
-    def __init__(self, inner: Coroutine[Any, Any, Any], want: Want) -> None:
-        self._inner: Any = inner
-        self.__qualname__ = f"durable.{want.kind}"
-        self.__name__ = want.kind
+    def __init__(self, inner: Any, want: Want) -> None:
+        self._inner = inner
+        name = "wait_for" if want.kind == "signal" else str(want.kind)
+        # Python warns of one that is dropped without being awaited, by this name.
+        self._inner.__name__ = self.__name__ = name
+        self._inner.__qualname__ = self.__qualname__ = f"durable.{name}"
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._inner.__await__()  # type: ignore[no-any-return]
