@@ -213,6 +213,7 @@ class Httpx:
 
     name = "httpx"
     captures = "http"
+    # Tested: httpx 0.25.2 and 0.28.1, httpx2 2.0.0 and 2.16.2.
     supported = {"httpx": ">=0.25,<1", "httpx2": ">=2,<3"}  # noqa: RUF012 - read only
     modules = ("httpx", "httpx2")
 
