@@ -262,7 +262,8 @@ def test_completion(kernel: Kernel) -> None:
     verbs = {"list", "show", "plan", "resume", "goto", "fork", "cancel", "retry", "supply", "fail", "store"}
     assert {word.removeprefix("%durable ") for word in offered("%durable ")} >= verbs
     assert not {"%durable import", "%durable print"} & set(offered("%durable "))
-    assert offered("%durable re") == ["%durable resume", "%durable retry"]
+    assert offered("%durable re") == ["%durable resume", "%durable reject", "%durable retry"]
+    assert offered("%%durable x --app") == ["%%durable x --approve"]
     assert offered("%durable show res") == ["%durable show research"]
     run = kernel.check("durable.open_store().runs(name='research')[0].id[:13]").result
     assert run is not None
