@@ -390,7 +390,48 @@ class Scale {
 
 // -- the view ------------------------------------------------------------------------------------------
 
+/** What `build` and `watch` make. */
+const later = /** @type {any} */ (null);
+
 class Timeline {
+  /** @type {HTMLElement} */ badge = later;
+  /** @type {HTMLElement} */ name = later;
+  /** @type {HTMLElement} */ facts = later;
+  /** @type {HTMLElement} */ chips = later;
+  /** @type {HTMLElement} */ meter = later;
+  /** @type {HTMLElement} */ relations = later;
+  /** @type {HTMLElement} */ note = later;
+  /** @type {HTMLElement} */ resume = later;
+  /** @type {HTMLElement} */ cancel = later;
+  /** @type {HTMLElement} */ fork = later;
+  /** @type {HTMLElement} */ people = later;
+  /** @type {HTMLElement} */ searchBox = later;
+  /** @type {HTMLElement} */ kindBox = later;
+  /** @type {HTMLElement} */ listTab = later;
+  /** @type {HTMLElement} */ laneTab = later;
+  /** @type {HTMLElement} */ zoomBox = later;
+  /** @type {HTMLElement} */ matches = later;
+  /** @type {HTMLElement} */ fill = later;
+  /** @type {HTMLElement} */ pool = later;
+  /** @type {HTMLElement} */ grid = later;
+  /** @type {HTMLElement} */ details = later;
+  /** @type {HTMLElement} */ live = later;
+  /** @type {HTMLElement} */ blank = later;
+  /** @type {HTMLElement} */ box = later;
+  /** @type {HTMLCanvasElement} */ axis = later;
+  /** @type {HTMLElement[]} */ lines = []; // what is in sight, used again and again
+  /** @type {HTMLElement|null} */ tail = null;
+  /** @type {Map<string, HTMLElement>} */ chipOf = new Map();
+  /** @type {Record<string, string>|null} */ colours = null;
+  /** @type {Scale} */ scale = later;
+  /** @type {ResizeObserver} */ sizes = later;
+  /** @type {MutationObserver} */ themes = later;
+  /** @type {ReturnType<typeof setInterval>|undefined} */ clock = undefined;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ texting = undefined;
+  relationsKey = "";
+  detailState = "";
+  catching = false;
+
   /** @param {HTMLElement} el @param {Source} source */
   constructor(el, source) {
     this.source = source;
@@ -479,11 +520,10 @@ class Timeline {
       }
       e.stopPropagation();
     });
-    /** @type {HTMLElement[]} */ this.lines = [];
   }
 
   watch() {
-    const later = () => this.schedule("list", "lanes");
+    const again = () => this.schedule("list", "lanes");
     this.grid.addEventListener("scroll", () => {
       this.follow = this.grid.scrollTop + this.grid.clientHeight >= this.grid.scrollHeight - ROW;
       this.schedule("list");
@@ -495,12 +535,12 @@ class Timeline {
       if (e.shiftKey) this.pan((e.deltaY || e.deltaX) / 600);
       else this.zoomBy(Math.exp(e.deltaY / 300), x);
     }, { passive: false });
-    this.sizes = new ResizeObserver(later);
+    this.sizes = new ResizeObserver(again);
     this.sizes.observe(this.grid);
     const theme = () => {
       this.colours = null;
       this.box.classList.toggle("dark", isDark());
-      later();
+      again();
     };
     this.themes = new MutationObserver(theme);
     for (const one of [document.body, document.documentElement]) this.themes.observe(one, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"] });
@@ -514,8 +554,8 @@ class Timeline {
     this.end();
     clearInterval(this.clock);
     cancelAnimationFrame(this.frame);
-    this.sizes?.disconnect();
-    this.themes?.disconnect();
+    this.sizes.disconnect();
+    this.themes.disconnect();
     this.root.replaceChildren();
   }
 
@@ -650,7 +690,7 @@ class Timeline {
 
   drawChips() {
     const counts = this.run.counts;
-    const known = /** @type {Map<string, HTMLElement>} */ (this.chipOf ||= new Map());
+    const known = this.chipOf;
     if (!this.meter.childNodes.length) this.meter.append(...METER.map((state) => h("span", { class: state })));
     const total = ORDER.reduce((sum, state) => sum + counts[state], 0) || 1;
     for (const state of ORDER) {
@@ -933,7 +973,7 @@ class Timeline {
 
   /** @param {Row} row @param {number} width @returns {[number, number]} */
   bar(row, width) {
-    const scale = /** @type {Scale} */ (this.scale);
+    const scale = this.scale;
     const [a, b] = this.zoom;
     const end = row.end ?? (row.status === "running" || row.status === "waiting" ? this.now : this.run.updated);
     const x = ((scale.x(row.at) - a) / (b - a)) * width;
@@ -950,7 +990,7 @@ class Timeline {
     pen.textBaseline = "middle";
     const [a, b] = this.zoom;
     pen.strokeStyle = colour.line;
-    for (const gap of /** @type {Scale} */ (this.scale).gaps) {
+    for (const gap of this.scale.gaps) {
       const x = Math.round(((gap.x - a) / (b - a)) * width) + 0.5;
       if (x < 0 || x > width) continue;
       pen.setLineDash([2, 3]);
@@ -1031,9 +1071,8 @@ class Timeline {
   }
 
   drawAxis() {
-    if (!this.axis) return;
     const [pen, width] = this.prepare(this.axis, 18);
-    const scale = /** @type {Scale} */ (this.scale);
+    const scale = this.scale;
     this.axis.style.marginLeft = `${this.label}px`;
     const colour = this.paint();
     pen.font = colour.font;
