@@ -1,7 +1,7 @@
 """What people see of runs.
 
 rows      the vocabulary of the timeline, as JSON data with a schema
-feed      journal -> rows, followed: only what is new is folded and told
+feed      journal -> rows, followed: only what is new is folded and told (folding: what it keeps)
 inert     stored values as people may look at them: nothing imported, unpickled or called
 values    one of them in full, in pages
 bundle    rows as a MIME bundle: our type, inert HTML, text

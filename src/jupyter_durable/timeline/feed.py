@@ -20,19 +20,15 @@ from jupyter_durable.journal import spend, tally
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Entry, Payload, RunRecord
-from jupyter_durable.timeline.rows import Counts, Lane, Line, Page, Relative, Row, RunHead, Wait
+from jupyter_durable.timeline.folding import TAIL, WIRE, Tolerant, forget, logged, no_counts, one_line
+from jupyter_durable.timeline.rows import Counts, Lane, Page, Relative, Row, RunHead, Wait
 from jupyter_durable.timeline.view import run_status, scope_path, status_of, step_status
 
 PORTION = 500
 """Rows of a page."""
-TAIL = 5
-"""Lines of a log, and chunks of a stream, that a row has."""
-LINE = 160
-"""Characters of a row's texts."""
 
 _EAGER = 200  # rows of one reading whose texts are made at once
 _ANY = frozenset({"retry", "cut", "resumed", "opened", "closed"})  # entries that may change any row
-_WIRE = frozenset({"model", "http"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ class Feed:
 
     def _begin(self, after: int) -> None:
         self.index = (
-            _Tolerant(base_seq=self.record.base_seq) if after else Index(base_seq=self.record.base_seq)
+            Tolerant(base_seq=self.record.base_seq) if after else Index(base_seq=self.record.base_seq)
         )
         self._head = after
         self._steps: list[RecordedStep] = []
@@ -92,7 +88,7 @@ class Feed:
         self._states: dict[int, tuple[str, ...]] = {}  # of the rows that count
         self._names: dict[str, list[int]] = {}  # of lanes
         self._signed: dict[int, tuple[Any, ...]] = {}
-        self._counts: Counts = _none()
+        self._counts: Counts = no_counts()
         self._spent: spend.Spend | None = None
 
     # -- following -------------------------------------------------------------------------------
@@ -190,7 +186,7 @@ class Feed:
                 self._lanes[number] = self.mark
                 number = self.index.scopes[number].parent
         for step in self._steps if len(self._steps) > 5000 and first else ():
-            _forget(step)
+            forget(step)
 
     # -- pages -----------------------------------------------------------------------------------
 
@@ -382,7 +378,7 @@ class Feed:
     def _call(self, step: RecordedStep) -> str:
         payload = step.args if step.args is not None else self.payload(step.seq)
         return (
-            _line(self._sight.render(payload, step.seq, step.name))
+            one_line(self._sight.render(payload, step.seq, step.name))
             if payload is not None
             else f"{step.name}(…)"
         )
@@ -392,16 +388,16 @@ class Feed:
         if outcome is None:
             return None
         if (error := str(outcome.meta.get("x", ""))) or outcome.meta["s"] != "completed":
-            return _line(error or str(outcome.meta["s"]))
-        if step.kind in _WIRE and (answered := self._sight.answer(self.whole(step))) is not None:
-            return _line(answered)
+            return one_line(error or str(outcome.meta["s"]))
+        if step.kind in WIRE and (answered := self._sight.answer(self.whole(step))) is not None:
+            return one_line(answered)
         payload = outcome.payload or self.payload(outcome.seq)
-        return _line(self._sight.render(payload, outcome.seq, "")) if payload is not None else None
+        return one_line(self._sight.render(payload, outcome.seq, "")) if payload is not None else None
 
     def _stream(self, step: RecordedStep) -> str:
         if not step.chunks or step.outcome is not None:
             return ""
-        if step.kind in _WIRE:
+        if step.kind in WIRE:
             return mask((self._sight.answer(step) or "")[-2000:])
         said = [
             self._sight.render(chunk.payload, chunk.seq, "") for chunk in step.chunks[-TAIL:] if chunk.payload
@@ -461,22 +457,18 @@ class Feed:
             head["log"] = logged(index.notes)
         closed = index.closed
         if closed is not None and closed.meta.get("x"):
-            head["error"] = _line(str(closed.meta["x"]))
+            head["error"] = one_line(str(closed.meta["x"]))
         return head
 
     def _sums(self) -> tuple[Counts, spend.Spend, int]:
         """How many steps are in which state, what was spent, and how many steps there are."""
         index, closed = self.index, self.index.closed
         if self.skipped:
-            told = (
-                (tally.kept(closed), spend.kept(closed))
-                if closed is not None
-                else self._sight.tallied()
-                if self._sight.tallied is not None
-                else (None, None)
-            )
+            told: tuple[Any, Any] = (tally.kept(closed), spend.kept(closed))
+            if closed is None and self._sight.tallied is not None:
+                told = self._sight.tallied()
             if told[0] is not None and told[1] is not None:
-                counts = _none()
+                counts = no_counts()
                 status, alive, _ = self._state
                 for state, number in told[0].items():
                     counts[status_of(state, alive=alive, waiting=status == "waiting")] += number
@@ -505,49 +497,3 @@ class Feed:
             for state in states:
                 counts[state] += 1
             self._states[n] = states
-
-
-def _none() -> Counts:
-    return {
-        "completed": 0, "running": 0, "waiting": 0, "in_doubt": 0, "failed": 0, "cancelled": 0, "replayed": 0,
-    }  # fmt: skip
-
-
-class _Tolerant(Index):
-    """An index of a journal's end: what belongs to steps and scopes before it is passed over."""
-
-    def _fold(self, entry: Entry) -> None:
-        if entry.scope != ROOT and entry.scope not in self.scopes and entry.type != "scope":
-            self.scopes[entry.scope] = type(self.scopes[MAIN])(entry.scope, MAIN, "…", 0, entry.seq)
-        needs_step = entry.type in ("outcome", "attempt", "output", "chunk", "mutation")
-        if needs_step and entry.scope != ROOT and self.step(entry.scope, entry.pos) is None:
-            self.head = entry.seq
-            return
-        if entry.type in ("retry", "cut"):
-            self.head = entry.seq
-            return
-        super()._fold(entry)
-
-
-def logged(entries: Sequence[Entry]) -> list[Line]:
-    """The last lines of a log."""
-    found: list[Line] = []
-    for entry in entries[-TAIL:]:
-        if "m" in entry.meta:
-            fields: Mapping[str, Any] = entry.meta.get("f") or {}
-            text = " ".join([str(entry.meta["m"]), *(f"{key}={value}" for key, value in fields.items())])
-            found.append({"at": entry.at, "text": _line(text, 500)})
-    return found
-
-
-def _line(text: str, limit: int = LINE) -> str:
-    text = mask(" ".join(text[: 8 * limit].split()))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _forget(step: RecordedStep) -> None:
-    """Drop a step's values from memory: they are read again when somebody looks."""
-    if step.kind not in _WIRE:
-        step.args = None
-        if step.outcome is not None:
-            step.outcome = step.outcome._replace(payload=None)

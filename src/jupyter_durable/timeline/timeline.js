@@ -1233,7 +1233,7 @@ class Timeline {
     ].filter(([, value]) => value);
     const close = button("✕", { class: "plain", "aria-label": "Close step", onclick: () => this.close() });
     this.tail = h("pre", { class: "stream", tabindex: "0", "aria-label": "Live output" });
-    const args = h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", { text: name }), h("dd", { text: value })]));
+    const args = h("dl", {}, ...facts.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value }))));
     this.details.replaceChildren(
       h("div", { class: "head" }, h("span", { class: `badge ${row.status}` }, h("span", { "aria-hidden": "true", text: icon + TEXT }), ` ${word}`),
         h("strong", { text: `${row.id} ${row.name}` }), row.old ? h("span", { class: "quiet", text: "left behind by a retry, an edit or a fork" }) : null,
@@ -1620,7 +1620,7 @@ fieldset { border: 1px solid var(--line); border-radius: 4px; margin: 4px 0; }
 input, select, textarea { font: inherit; color: var(--fg); background: var(--bg); border: 1px solid var(--line); border-radius: 4px; padding: 2px 6px; max-width: 100%; box-sizing: border-box; }
 .field input:not([type="checkbox"]), .field textarea { width: 100%; }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 5px 10px; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); background: var(--bg2); }
-.tools input[type="search"] { width: 150px; }
+.tools input[type="search"] { width: 150px; } .tools select { max-width: 150px; }
 .chips { display: flex; flex-wrap: wrap; gap: 4px; }
 .chip { border-radius: 10px; padding: 0 8px; color: var(--fg); }
 .chip > span { color: var(--quiet); }
@@ -1669,7 +1669,7 @@ button[aria-pressed="true"] { background: var(--bg); border-color: var(--accent)
 .details .head { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
 .details .head strong { overflow-wrap: anywhere; }
 dl { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 6px 0; }
-dl dt { color: var(--quiet); } dl dt::after { content: ""; } dl dd { margin: 0 0 0 -12px; overflow-wrap: anywhere; }
+dl div { display: flex; gap: 6px; } dl dt { color: var(--quiet); } dl dd { margin: 0; overflow-wrap: anywhere; }
 .details details { border-top: 1px solid var(--line); padding: 4px 0; }
 summary { cursor: pointer; font-weight: 600; } summary .quiet { font-weight: 400; }
 .details pre, .md pre { margin: 4px 0; padding: 6px 8px; background: var(--bg2); border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 300px; overflow: auto; }
