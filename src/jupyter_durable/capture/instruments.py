@@ -85,6 +85,7 @@ class Instruments:
         self._users: list[LiveRun] = []
         self._undo: dict[tuple[int, str], Undo] = {}
         self._hooked: set[str] = set()
+        self._checked: dict[str, str] = {}
         self._unsupported: dict[str, str] = {}
         self._lock = threading.RLock()
 
@@ -148,7 +149,9 @@ class Instruments:
         place = (id(instrument), module.__name__)
         if place in self._undo:
             return
-        unsupported = _unsupported(instrument)
+        if instrument.name not in self._checked:  # reading a distribution's metadata takes milliseconds
+            self._checked[instrument.name] = _unsupported(instrument)
+        unsupported = self._checked[instrument.name]
         try:
             self._undo[place] = instrument.patch(module)
         except (AttributeError, TypeError, ImportError) as error:
