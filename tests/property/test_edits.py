@@ -214,7 +214,7 @@ def test_an_edited_agent_thoroughly(tree: Node, first: Any, changes: Any, names:
 
 
 @pytest.mark.xfail(
-    strict=True,
+    strict=False,  # threads: the schedule may be kind
     reason="known gap: threads with equal functions and arguments, an edit in two places at once, and a crash in the "
     "fork: one of them is answered with what was recorded for another",
 )
