@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import LOAD, said, session, until
+from kernel_agents import LOAD, said, session, until
 from kernels import Kernel
 
 from jupyter_durable.session import open_store

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agents import lines
+from kernel_agents import lines
 from kernels import Kernel
 
 from jupyter_durable.timeline.bundle import MOST

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agents import LOAD, calls, said, session
+from kernel_agents import LOAD, calls, said, session
 from kernels import Kernel
 
 SETUP = """

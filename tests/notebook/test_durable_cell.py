@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import LOAD, TOOLS, calls, counts, lines, moved_to, said, session, until
+from kernel_agents import LOAD, TOOLS, calls, counts, lines, moved_to, said, session, until
 from kernels import Kernel, KernelDied
 
 from jupyter_durable.runtime.kill_points import KILL_POINTS, OF_WAITS

@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from agents import LOAD, TOOLS, calls, counts
+from kernel_agents import LOAD, TOOLS, calls, counts
 from nbformat.v4 import new_code_cell, new_notebook
 
 from jupyter_durable.headless.job import open_job

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agents import LOAD, TOOLS, calls, moved_to, said, session
+from kernel_agents import LOAD, TOOLS, calls, moved_to, said, session
 from kernels import Kernel
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import LOAD, TOOLS, calls, counts, lines, moved_to, said, session, until
+from kernel_agents import LOAD, TOOLS, calls, counts, lines, moved_to, said, session, until
 from kernels import Kernel, KernelDied
 
 MakeKernel = Callable[..., Kernel]

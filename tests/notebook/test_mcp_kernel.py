@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import LOAD, said, session
+from kernel_agents import LOAD, said, session
 from kernels import Kernel, KernelDied
 
 pytest.importorskip("mcp")

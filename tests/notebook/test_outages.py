@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from agents import LOAD, calls, counts, said, session, until
+from kernel_agents import LOAD, calls, counts, said, session, until
 from kernels import Kernel
 
 from jupyter_durable.session import open_store

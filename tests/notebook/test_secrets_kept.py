@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from agents import LOAD, counts, said, session
+from kernel_agents import LOAD, counts, said, session
 from kernels import Kernel, KernelDied, Reply
 from nbformat.v4 import new_code_cell, new_notebook
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agents import LOAD, TOOLS, calls, counts, lines, said, session, until
+from kernel_agents import LOAD, TOOLS, calls, counts, lines, said, session, until
 from kernels import Kernel, KernelDied
 
 MakeKernel = Callable[..., Kernel]
