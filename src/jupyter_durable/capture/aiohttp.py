@@ -16,14 +16,10 @@ from contextvars import copy_context
 from types import ModuleType
 from typing import Any
 
-from jupyter_durable.capture import wire
+from jupyter_durable.capture import transports, wire
 from jupyter_durable.runtime.context import SCOPE, Scope
-from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, retries, wanted
+from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, wanted, websocket
 from jupyter_durable.runtime.exchanges import AsyncAnswer, exchange_async
-
-_UNREAD = b"<streamed body>"
-_LARGEST = 64 * 1024 * 1024
-"""Bytes up to which a file that is sent is read to tell equal requests."""
 
 _tasks: set[asyncio.Task[Any]] = set()
 
@@ -101,27 +97,6 @@ class _Wire(asyncio.Transport):
         return self.may_go_on.is_set()
 
 
-def _body(body: Any) -> bytes:
-    """The request's body, if it can be read without using it up."""
-    value = getattr(body, "_value", body)
-    if value is None:
-        return b""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, str):
-        return value.encode()
-    if hasattr(value, "read") and hasattr(value, "seek"):
-        try:
-            at = value.tell()
-            data = value.read(_LARGEST + 1)
-            value.seek(at)
-        except (OSError, ValueError):
-            return _UNREAD
-        data = data.encode() if isinstance(data, str) else data
-        return data if len(data) <= _LARGEST else _UNREAD
-    return _UNREAD
-
-
 class Library:
     """What there is of aiohttp: connections that journal, made of its own classes."""
 
@@ -147,19 +122,16 @@ class Library:
                 if self._answer is None:
                     self._drop_timeout()
                     answer = self._answer = await self._begin(self)
-                    head = answer.head
-                    lines = [f"{head.version} {head.status} {head.reason}".encode("latin-1")]
-                    lines += [name + b": " + value for name, value in head.headers]
-                    self.data_received(b"\r\n".join(lines) + b"\r\n\r\n")
+                    self.data_received(transports.on_wire(answer.head))
                     self._pump = _in_background(self._receive(answer))
                 return await super().read()
 
             async def _receive(self, answer: AsyncAnswer) -> None:
                 payload = self._payload
-                chunked = b"chunked" in (answer.head.get(b"transfer-encoding") or b"").lower()
+                chunked = transports.is_chunked(answer.head)
                 try:
                     async for data in answer:
-                        self.data_received(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
+                        self.data_received(transports.framed(data, chunked=chunked))
                         await self.wire.may_go_on.wait()
                 except asyncio.CancelledError:
                     raise
@@ -168,7 +140,7 @@ class Library:
                         payload.set_exception(error)
                     return
                 if chunked:
-                    self.data_received(b"0\r\n\r\n")
+                    self.data_received(transports.CHUNKED_END)
                 elif answer.head.get(b"content-length") is None:
                     self.connection_lost(None)
 
@@ -200,25 +172,19 @@ class Library:
 
         self.protocol, self.connection = Protocol, Connection
 
-    def ask(self, request: Any) -> Ask | None:
-        """The request as a step; None for a credential exchange."""
-        headers = [(str(name), str(value)) for name, value in request.headers.items()]
-        described = wire.describe(request.method, str(request.url), headers, _body(request.body))
-        if described is None:
+    def ask(self, scope: Scope, request: Any) -> Ask | None:
+        """The request as a step; None for one that is never journaled, and one that becomes a websocket."""
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            websocket(request.url.host)
             return None
-
-        def reader(head: Head) -> wire.Reader:
-            pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-            return wire.Reader(described, head.status, pairs)
-
-        return Ask(
-            described,
-            request.method.upper(),
-            reader,
-            retries(request.headers.get),
-            self.module.ClientPayloadError,
-            lambda head: wire.is_attempt(head.status),
-            lambda name, value: bool(wire.secret_headers([(name, value)])),
+        body = request.body
+        return transports.ask(
+            scope,
+            request.method,
+            str(request.url),
+            [(str(name), str(value)) for name, value in request.headers.items()],
+            lambda: transports.read_again(getattr(body, "_value", body)),
+            cut_off=self.module.ClientPayloadError,
         )
 
     def connect(self, connector: Any, scope: Scope, ask: Ask, request: Any, live: Callable[[], Any]) -> Any:
@@ -277,21 +243,17 @@ class Aiohttp:
             scope = capturing() if SCOPE.get() is not None else None
             if scope is None:
                 return await original(self, req, *args, **kwargs)
-            if req.headers.get("Upgrade", "").lower() == "websocket":
-                scope.run.notice(
-                    f"the websocket to {req.url.host} is not journaled: what is said over it happens again when the run "
-                    f"is resumed, unless a @durable.tool does it"
-                )
-            elif (ask := library.ask(req)) is not None:
-                if not wanted(scope, ask.described):
+            ask = library.ask(scope, req)
+            if ask is None:
+                with passing():
                     return await original(self, req, *args, **kwargs)
-
-                async def live() -> Any:
-                    return await original(self, req, *args, **kwargs)
-
-                return library.connect(self, scope, ask, req, live)
-            with passing():
+            if not wanted(scope, ask.described):
                 return await original(self, req, *args, **kwargs)
+
+            async def live() -> Any:
+                return await original(self, req, *args, **kwargs)
+
+            return library.connect(self, scope, ask, req, live)
 
         connector.connect = connect
 

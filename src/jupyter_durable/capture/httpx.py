@@ -19,15 +19,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from jupyter_durable.capture import wire
-from jupyter_durable.runtime.context import SCOPE
-from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, retries, wanted, websocket
+from jupyter_durable.capture import transports, wire
+from jupyter_durable.runtime.context import SCOPE, Scope
+from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, wanted, websocket
 from jupyter_durable.runtime.exchanges import Answer, AsyncAnswer, exchange, exchange_async
 from jupyter_durable.runtime.origins import mark
-
-_LARGEST = 64 * 1024 * 1024
-"""Bytes up to which a request body that is not in memory is read to tell equal requests."""
-_UNREAD = b"<streamed body>"
 
 
 class _Source:
@@ -67,14 +63,14 @@ def _body(stream: Any, request: Any) -> bytes:
     if content is not None:
         return content  # type: ignore[no-any-return]
     if type(stream).__name__ != "MultipartStream":
-        return _UNREAD
+        return transports.UNREAD
     length = stream.get_content_length() if hasattr(stream, "get_content_length") else None
-    if length is None or length > _LARGEST:
-        return _UNREAD
+    if length is None or length > transports.LARGEST:
+        return transports.UNREAD
     try:  # renders its files from their beginning each time
         return b"".join(stream.iter_chunks())
     except Exception:  # noqa: BLE001 - somebody's file object: sending it will say what is wrong
-        return _UNREAD
+        return transports.UNREAD
 
 
 class Library:
@@ -114,7 +110,7 @@ class Library:
                 scope = capturing()
                 if scope is None:
                     return self._transport.handle_request(request)
-                ask = library.ask(request)
+                ask = library.ask(scope, request)
                 if ask is None:
                     with passing():
                         return self._transport.handle_request(request)
@@ -141,7 +137,7 @@ class Library:
                 scope = capturing()
                 if scope is None:
                     return await self._transport.handle_async_request(request)
-                ask = library.ask(request)
+                ask = library.ask(scope, request)
                 if ask is None:
                     with passing():
                         return await self._transport.handle_async_request(request)
@@ -160,28 +156,18 @@ class Library:
 
         self.sync, self.async_ = Journal, AsyncJournal
 
-    def ask(self, request: Any) -> Ask | None:
-        """The request as a step; None for a credential exchange, and one that becomes a websocket."""
+    def ask(self, scope: Scope, request: Any) -> Ask | None:
+        """The request as a step; None for one that is never journaled, and one that becomes a websocket."""
         if request.headers.get("upgrade", "").lower() == "websocket":
             websocket(request.url.host)
             return None
-        headers = request.headers.multi_items()
-        described = wire.describe(request.method, str(request.url), headers, _body(request.stream, request))
-        if described is None:
-            return None
-
-        def reader(head: Head) -> wire.Reader:
-            pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-            return wire.Reader(described, head.status, pairs)
-
-        return Ask(
-            described,
-            request.method.upper(),
-            reader,
-            retries(request.headers.get),
-            self.module.RemoteProtocolError,
-            lambda head: wire.is_attempt(head.status),
-            lambda name, value: bool(wire.secret_headers([(name, value)])),
+        return transports.ask(
+            scope,
+            request.method,
+            str(request.url),
+            request.headers.multi_items(),
+            lambda: _body(request.stream, request),
+            cut_off=self.module.RemoteProtocolError,
         )
 
     def response(self, answer: Answer, stream: Any) -> Any:

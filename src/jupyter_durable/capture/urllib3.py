@@ -15,15 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from jupyter_durable.capture import wire
-from jupyter_durable.runtime.context import SCOPE
-from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, retries, wanted
+from jupyter_durable.capture import transports, wire
+from jupyter_durable.runtime.context import SCOPE, Scope
+from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, wanted
 from jupyter_durable.runtime.exchanges import Answer, exchange
 
 _PIECE = 64 * 1024
-_LARGEST = 64 * 1024 * 1024
-"""Bytes up to which a file that is sent is read to tell equal requests."""
-_UNREAD = b"<streamed body>"
 _VERSIONS = {9: "HTTP/0.9", 10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
 
@@ -78,15 +75,12 @@ class _Raw(io.RawIOBase):
 
     def _wire(self) -> Iterator[bytes]:
         head = self._answer.head
-        version = head.version if head.version != "HTTP/2" else "HTTP/1.1"
-        lines = [f"{version} {head.status} {head.reason}".encode("latin-1")]
-        lines += [name + b": " + value for name, value in head.headers]
-        yield b"\r\n".join(lines) + b"\r\n\r\n"
-        chunked = b"chunked" in (head.get(b"transfer-encoding") or b"").lower()
+        yield transports.on_wire(head)
+        chunked = transports.is_chunked(head)
         for data in self._answer:
-            yield b"%x\r\n%s\r\n" % (len(data), data) if chunked else data
+            yield transports.framed(data, chunked=chunked)
         if chunked:
-            yield b"0\r\n\r\n"
+            yield transports.CHUNKED_END
 
     def readable(self) -> bool:
         return True
@@ -117,58 +111,27 @@ class _Socket:
         return io.BufferedReader(self._raw, _PIECE)
 
 
-def _body(body: Any) -> bytes:
-    """The request's body, if it can be read without using it up."""
-    if body is None:
-        return b""
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body)
-    if hasattr(body, "read") and hasattr(body, "seek"):
-        try:
-            at = body.tell()
-            data = body.read(_LARGEST + 1)
-            body.seek(at)
-        except (OSError, ValueError):
-            return _UNREAD
-        data = data.encode() if isinstance(data, str) else data
-        return data if len(data) <= _LARGEST else _UNREAD
-    return _UNREAD
-
-
 class Library:
     """What there is of urllib3."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
 
-    def ask(self, pool: Any, method: str, url: str, body: Any, headers: Any) -> Ask | None:
-        """The request as a step; None for a credential exchange."""
+    def ask(self, scope: Scope, pool: Any, method: str, url: str, body: Any, headers: Any) -> Ask | None:
+        """The request as a step; None for one that is never journaled."""
         given: Mapping[str, str] = headers if headers is not None else pool.headers or {}
-        pairs = [(_text(name), _text(value)) for name, value in given.items()]
         where = url
         if "://" not in url:
             default = {"http": 80, "https": 443}.get(pool.scheme)
             port = f":{pool.port}" if pool.port not in (None, default) else ""
             where = f"{pool.scheme}://{pool.host}{port}{url}"
-        described = wire.describe(method, where, pairs, _body(body))
-        if described is None:
-            return None
-
-        def reader(head: Head) -> wire.Reader:
-            found = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-            return wire.Reader(described, head.status, found)
-
-        sent = {name.lower(): value for name, value in pairs}
-        return Ask(
-            described,
-            method.upper(),
-            reader,
-            retries(sent.get),
-            self.module.exceptions.ProtocolError,
-            lambda head: wire.is_attempt(head.status),
-            lambda name, value: bool(wire.secret_headers([(name, value)])),
+        return transports.ask(
+            scope,
+            method,
+            where,
+            [(_text(name), _text(value)) for name, value in given.items()],
+            lambda: transports.read_again(body),
+            cut_off=self.module.exceptions.ProtocolError,
         )
 
     def response(self, answer: Answer, method: str, url: str, given: Mapping[str, Any]) -> Any:
@@ -222,7 +185,7 @@ class Urllib3:
 
             if SCOPE.get() is None or args or (scope := capturing()) is None:
                 return as_ever()
-            ask = library.ask(self, method, url, body, headers)
+            ask = library.ask(scope, self, method, url, body, headers)
             if ask is None:
                 with passing():
                     return as_ever()

@@ -33,7 +33,6 @@ from jupyter_durable.capture.wire.frames import (
     Unreadable,
 )
 from jupyter_durable.capture.wire.usage import tokens
-from jupyter_durable.runtime.context import SCOPE
 
 Headers = Iterable[tuple[str, str]]
 
@@ -59,7 +58,7 @@ class Described:
 
 
 def describe(method: str, url: str, headers: Headers, body: bytes) -> Described | None:
-    """A request as a step; None for what is made live every time: a credential exchange, an ignored host. Never raises.
+    """A request as a step; None for what is made live every time: a credential exchange. Never raises.
 
     >>> describe("GET", "https://h.example/v1/things?n=1&api_key=abc", [], b"").name
     'GET h.example/v1/things'
@@ -67,9 +66,7 @@ def describe(method: str, url: str, headers: Headers, body: bytes) -> Described 
     method = method.upper()
     fields = {name.lower(): value for name, value in headers}
     address = split_url(url)
-    scope = SCOPE.get()
-    if scope is not None and scope.run.options.ignores(address.parts.hostname):
-        return None
+    meet(fields, address.parts)
     content = bodies.parse(body, fields.get("content-type", ""), fields.get("content-encoding", ""))
     if is_exchange(method, address.parts, content):
         return None
@@ -90,6 +87,15 @@ def describe(method: str, url: str, headers: Headers, body: bytes) -> Described 
 
 def is_attempt(status: int) -> bool:
     """Whether a status is a try that failed: time-outs, conflicts, rate limits and server errors.
+def host_of(url: str) -> str | None:
+    """The host a URL names, lower case.
+
+    >>> host_of("https://me@API.example:8443/v1")
+    'api.example'
+    """
+    return split_url(url).parts.hostname
+
+
 
     >>> [status for status in (200, 404, 408, 409, 429, 503) if is_attempt(status)]
     [408, 409, 429, 503]
@@ -241,4 +247,4 @@ class Reader:
         return made
 
 
-__all__ = ["Described", "Reader", "describe", "is_attempt", "scrub_headers", "secret_headers", "warm"]
+__all__ = ["Described", "Reader", "describe", "host_of", "is_attempt", "scrub_headers", "secret_headers", "warm"]
