@@ -66,7 +66,6 @@ def describe(method: str, url: str, headers: Headers, body: bytes) -> Described 
     method = method.upper()
     fields = {name.lower(): value for name, value in headers}
     address = split_url(url)
-    meet(fields, address.parts)
     content = bodies.parse(body, fields.get("content-type", ""), fields.get("content-encoding", ""))
     if is_exchange(method, address.parts, content):
         return None
@@ -85,8 +84,6 @@ def describe(method: str, url: str, headers: Headers, body: bytes) -> Described 
     return Described("http", f"{method} {place[:120]}", identity, shown)
 
 
-def is_attempt(status: int) -> bool:
-    """Whether a status is a try that failed: time-outs, conflicts, rate limits and server errors.
 def host_of(url: str) -> str | None:
     """The host a URL names, lower case.
 
@@ -96,6 +93,8 @@ def host_of(url: str) -> str | None:
     return split_url(url).parts.hostname
 
 
+def is_attempt(status: int) -> bool:
+    """Whether a status is a try that failed: time-outs, conflicts, rate limits and server errors.
 
     >>> [status for status in (200, 404, 408, 409, 429, 503) if is_attempt(status)]
     [408, 409, 429, 503]
