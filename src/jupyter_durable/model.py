@@ -23,6 +23,16 @@ StepStatus = Literal["running", "waiting", "in_doubt", "completed", "failed", "c
 StepKind = Literal["tool", "model", "http", "mcp", "sleep", "signal", "ask", "approval", "run"]
 Effect = Literal["pure", "retryable", "unsafe"]
 ForkKind = Literal["edit", "user"]
+JobStatus = Literal[
+    "queued",  # submitted, and nobody has begun it
+    "running",
+    "waiting",  # parked: for a person, a signal or a timer
+    "completed",
+    "failed",  # a cell raised an error
+    "interrupted",
+    "gave_up",  # its kernel died too often, or did not start
+    "cancelled",
+]
 
 EntryType = Literal[
     "opened",  # a run begins: its name, code identity, snapshot
@@ -142,6 +152,38 @@ class RunRecord:
     generation: int = 0
     expires_at: float = 0.0
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's row: one headless execution of a notebook, and who is at it. Times are POSIX seconds.
+
+    `spec` is JSON data that stays as it is: `parameters`, `options` of the runner, and `limits`, which say how many
+    jobs may run at once that have the same key. Jobs of one `submit` share a `batch` (None: begun by `run`); the higher
+    `priority` goes first. `due_at`: when a worker may take it (None: not before something comes for it).
+    `report` is JSON data about how it ended last; `generation` counts who was at it.
+    """
+
+    id: str
+    notebook: str
+    output: str
+    created_at: float
+    updated_at: float
+    status: JobStatus = "queued"
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    batch: str | None = None
+    priority: int = 0
+    due_at: float | None = None
+    owner: Owner | None = None
+    generation: int = 0
+    expires_at: float = 0.0
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What is assigned after the cell tagged `parameters`."""
+        found: Mapping[str, Any] = self.spec.get("parameters", {})
+        return found
 
 
 @dataclass(frozen=True, slots=True)

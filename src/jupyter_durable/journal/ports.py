@@ -6,7 +6,7 @@ All methods may be called from any thread and block the caller; the runtime deci
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from jupyter_durable.codec.secret import StoreKey
@@ -15,6 +15,8 @@ from jupyter_durable.model import (
     Draft,
     Entry,
     InboxItem,
+    JobRecord,
+    JobStatus,
     Lease,
     Owner,
     Payload,
@@ -167,6 +169,74 @@ class JournalStore(Protocol):
 
     def inbox(self, run_id: str, *, after: int = 0) -> list[InboxItem]:
         """The rows with `id > after`, in order, each verified against its MAC (`IntegrityError`)."""
+        ...
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    def put_jobs(self, jobs: Sequence[JobRecord]) -> None:
+        """Insert jobs, all or none, durably. Raises `StoreError` if there is one of that id."""
+        ...
+
+    def job(self, job_id: str) -> JobRecord:
+        """The job of this id, or the only one whose id starts with it. Raises `RunNotFoundError`.
+
+        As for each of these methods: `IntegrityError` if its row does not verify.
+        """
+        ...
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | None = None,
+        batch: str | None = None,
+        notebook: str | None = None,
+        limit: int | None = None,
+    ) -> list[JobRecord]:
+        """Matching jobs, newest first. `notebook` also matches where a job writes."""
+        ...
+
+    def next_job(self, owner: Owner, ttl: float, *, skip: Collection[str] = ()) -> JobRecord | None:
+        """Take the job that is to be done next, atomically: it is `owner`'s for `ttl` seconds, and `running`.
+
+        First those whose holders are gone, then those that are due, by priority and then in the order in which they were
+        made; not one that would exceed its limits, nor those to `skip`. None: nothing is to be done. Looking in
+        vain writes nothing.
+        """
+        ...
+
+    def take_job(self, job_id: str, owner: Owner, ttl: float) -> JobRecord:
+        """The same for one job, due or not. Raises `LeaseHeldError` naming who is at it."""
+        ...
+
+    def renew_job(self, job: JobRecord, ttl: float) -> JobRecord:
+        """Hold it `ttl` seconds more. Raises `LeaseLost` if another has taken it over."""
+        ...
+
+    def leave_job(
+        self, job: JobRecord, status: JobStatus, *, due_at: float | None = None, report: Mapping[str, Any]
+    ) -> JobRecord:
+        """End being at it, durably; it goes on at `due_at`. Raises `LeaseLost`."""
+        ...
+
+    def wake_job(
+        self, job_id: str, at: float | None, *, only: Collection[JobStatus], status: JobStatus | None = None
+    ) -> bool:
+        """Let a job that nobody holds be due at `at` (None: not by itself); whether it was in one of the states `only`.
+
+        What is posted for a run does so for its job, if that is `waiting`, in the same transaction.
+        """
+        ...
+
+    def next_due(self) -> float | None:
+        """When the next job is due that nobody holds; None: none is."""
+        ...
+
+    def abandoned_jobs(self) -> list[JobRecord]:
+        """Jobs whose holders are gone."""
+        ...
+
+    def delete_jobs(self, job_ids: Collection[str]) -> int:
+        """Delete jobs that nobody holds; how many there were."""
         ...
 
     def version(self) -> int:

@@ -22,7 +22,7 @@ from jupyter_durable.model import (
 )
 from jupyter_durable.store import integrity, leases, lineage
 from jupyter_durable.store.drafting import Live, pack_payload, prepare
-from jupyter_durable.store.journals import Journals
+from jupyter_durable.store.jobs import Jobs
 from jupyter_durable.store.rows import (
     HeadRow,
     InboxRow,
@@ -39,7 +39,7 @@ from jupyter_durable.store.rows import (
 )
 
 
-class RowStore(Journals):
+class RowStore(Jobs):
     """`JournalStore`, given rows. Any thread may call; writes take turns."""
 
     # -- runs ------------------------------------------------------------------------------------
@@ -253,6 +253,7 @@ class RowStore(Journals):
             new = new._replace(mac=self._seals.inbox(row.id, new))
             rows.add_inbox(new)
             rows.put_run(self._sealed(row._replace(posted=row.posted + 1)))
+            self._wake(rows, row, at)
             rows.commit()
         self._flush()
         return to_item(row.id, new)

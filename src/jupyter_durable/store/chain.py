@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from jupyter_durable.codec.secret import Purpose, StoreKey
-from jupyter_durable.store.rows import DIGEST, EntryRow, HeadRow, InboxRow, Registry, RunRow
+from jupyter_durable.store.rows import DIGEST, EntryRow, HeadRow, InboxRow, JobRow, Registry, RunRow
 
 Field = str | bytes | int | float | None
 
@@ -122,6 +122,7 @@ class Seals:
         self._staged = self._state("head", b"staged")
         self._inbox = self._state("inbox")
         self._blob = self._state("blob")
+        self._job = self._state("head", b"job")
 
     def _state(self, purpose: Purpose, *first: bytes) -> hashlib.blake2b:
         state = hashlib.blake2b(key=self.key.derive(purpose), digest_size=DIGEST)
@@ -144,6 +145,10 @@ class Seals:
     def inbox(self, run_id: str, row: InboxRow) -> bytes:
         """The MAC of an inbox row."""
         return _mac(self._inbox, (run_id, *row[:-1]))
+
+    def job(self, row: JobRow) -> bytes:
+        """The MAC of a job. Its number is not in it: whoever adds a job does not know that yet."""
+        return _mac(self._job, row[1:-1])
 
     def tenure(self, run_id: str, generation: int, owner: str | None, expires_at: float) -> hashlib.blake2b:
         """The part of a head's MAC that stays the same while a lease does."""
@@ -186,6 +191,10 @@ class Seals:
     def is_registry(self, row: Registry) -> bool:
         """Whether the registry verifies."""
         return _same(self.registry, row, mac=row.mac)
+
+    def is_job(self, row: JobRow) -> bool:
+        """Whether a job verifies."""
+        return _same(self.job, row, mac=row.mac)
 
     def is_inbox(self, run_id: str, row: InboxRow) -> bool:
         """Whether an inbox row verifies."""

@@ -76,6 +76,9 @@ def _everything(rows: Rows, seals: Seals) -> Iterator[Problem]:
         )
     for number in heads:
         yield Problem(None, f"head {number}", "belongs to a run that is gone")
+    for job in rows.jobs(status=None, batch=None, notebook=None, limit=None):
+        if not seals.is_job(job):
+            yield Problem(None, f"job {job.id}", "was altered")
     yield from _chunks(rows, seals, digests)
 
 

@@ -16,6 +16,7 @@ from jupyter_durable.store.rows import (
     EntryRow,
     HeadRow,
     InboxRow,
+    JobRow,
     Registry,
     Rows,
     RunRow,
@@ -36,6 +37,7 @@ class _Tables:
         self._entries: dict[int, dict[int, EntryRow]] = {}
         self._chunks: dict[bytes, ChunkRow] = {}
         self._inbox: dict[int, dict[int, InboxRow]] = {}
+        self._jobs: dict[int, JobRow] = {}
         self._registry: Registry | None = None
 
     def __enter__(self) -> _Tables:
@@ -121,6 +123,35 @@ class _Tables:
     def damage(self) -> list[str]:
         return []
 
+    def job(self, job_id: str) -> JobRow | None:
+        return next((row for row in self._jobs.values() if row.id == job_id), None)
+
+    def jobs_starting(self, prefix: str) -> list[str]:
+        return sorted(row.id for row in self._jobs.values() if row.id.startswith(prefix))[:4]
+
+    def jobs(
+        self, *, status: str | None, batch: str | None, notebook: str | None, limit: int | None
+    ) -> list[JobRow]:
+        found = [
+            row
+            for row in sorted(self._jobs.values(), reverse=True)
+            if (status is None or row.status == status)
+            and (batch is None or row.batch == batch)
+            and (notebook is None or notebook in (row.notebook, row.output))
+        ]
+        return found if limit is None else found[:limit]
+
+    def due_jobs(self, now: float, limit: int, skip: int) -> list[JobRow]:
+        due = [row for row in self._jobs.values() if row.owner is None and (row.due_at or now + 1) <= now]
+        return sorted(due, key=lambda row: (-row.priority, row.job))[skip : skip + limit]
+
+    def next_due(self) -> float | None:
+        times = [row.due_at for row in self._jobs.values() if row.owner is None and row.due_at is not None]
+        return min(times, default=None)
+
+    def held_jobs(self) -> list[JobRow]:
+        return sorted(row for row in self._jobs.values() if row.owner is not None)
+
     # -- writing ---------------------------------------------------------------------------------
 
     def put_registry(self, row: Registry) -> None:
@@ -161,6 +192,16 @@ class _Tables:
         own = self._inbox.setdefault(row.run, {})
         own[row.n] = row
         self._undo.append(lambda: own.pop(row.n))
+
+    def add_job(self, row: JobRow) -> int:
+        number = row.job or max(self._jobs, default=0) + 1
+        was, self._jobs[number] = self._jobs.get(number), row._replace(job=number)
+        self._undo.append(lambda: self._jobs.update({number: was}) if was else self._jobs.pop(number))
+        return number
+
+    def drop_job(self, job: int) -> None:
+        was = self._jobs.pop(job)
+        self._undo.append(lambda: self._jobs.update({job: was}))
 
 
 class MemoryStore(RowStore):

@@ -11,7 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 from jupyter_durable.codec.plain import dumps
-from jupyter_durable.model import ForkKind, InboxItem, Lease, Owner, Payload, RunRecord, RunStatus
+from jupyter_durable.model import (
+    ForkKind,
+    InboxItem,
+    JobRecord,
+    JobStatus,
+    Lease,
+    Owner,
+    Payload,
+    RunRecord,
+    RunStatus,
+)
 from jupyter_durable.store.packing import unpack
 
 DIGEST = 16
@@ -98,6 +108,27 @@ class InboxRow(NamedTuple):
     refs: bytes | None
     by: str
     at: float
+    mac: bytes
+
+
+class JobRow(NamedTuple):
+    """A job; `job` counts them in the order in which they were made. `spec`, `owner` and `report` are JSON."""
+
+    job: int
+    id: str
+    notebook: str
+    output: str
+    spec: str
+    batch: str | None
+    priority: int
+    created_at: float
+    status: str
+    updated_at: float
+    due_at: float | None
+    generation: int
+    owner: str | None
+    expires_at: float
+    report: str
     mac: bytes
 
 
@@ -188,6 +219,32 @@ class Rows(Protocol):
         """What the medium itself finds wrong."""
         ...
 
+    def job(self, job_id: str) -> JobRow | None:
+        """The job of exactly this id."""
+        ...
+
+    def jobs_starting(self, prefix: str) -> list[str]:
+        """Up to four ids of jobs that start with `prefix`."""
+        ...
+
+    def jobs(
+        self, *, status: str | None, batch: str | None, notebook: str | None, limit: int | None
+    ) -> list[JobRow]:
+        """Matching jobs, newest first. `notebook` also matches where a job writes."""
+        ...
+
+    def due_jobs(self, now: float, limit: int, skip: int) -> list[JobRow]:
+        """Jobs that nobody holds and whose time has come, the first to be done first."""
+        ...
+
+    def next_due(self) -> float | None:
+        """When the next job is due that nobody holds."""
+        ...
+
+    def held_jobs(self) -> list[JobRow]:
+        """Jobs that somebody holds."""
+        ...
+
 
 class Transaction(Rows, Protocol):
     """Rows that may be written: all at `commit`, or none."""
@@ -230,6 +287,14 @@ class Transaction(Rows, Protocol):
 
     def add_inbox(self, row: InboxRow) -> None:
         """Insert an inbox row."""
+        ...
+
+    def add_job(self, row: JobRow) -> int:
+        """Insert a job, or replace the one with its number (0: a new one, which is returned)."""
+        ...
+
+    def drop_job(self, job: int) -> None:
+        """Delete a job."""
         ...
 
 
@@ -310,6 +375,26 @@ def to_item(run_id: str, row: InboxRow) -> InboxItem:
     """An inbox row as an item."""
     payload = to_payload(row.codec, row.packed, row.body, row.refs)
     return InboxItem(row.n, run_id, row.kind, row.key, from_json(row.value), payload, row.by, row.at)
+
+
+def to_job(row: JobRow) -> JobRecord:
+    """A job's row as a record."""
+    return JobRecord(
+        id=row.id,
+        notebook=row.notebook,
+        output=row.output,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        status=cast("JobStatus", row.status),
+        spec=from_json(row.spec),
+        batch=row.batch,
+        priority=row.priority,
+        due_at=row.due_at,
+        owner=to_owner(row.owner)[0] if row.owner is not None else None,
+        generation=row.generation,
+        expires_at=row.expires_at,
+        report=from_json(row.report),
+    )
 
 
 def as_dict(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,27 @@ CREATE TABLE inbox (
 ) WITHOUT ROWID
 """
 
+
+def m002_jobs(db: Database) -> None:
+    """Jobs: what is to be run headless, by whom, and when."""
+    for statement in _M002.split(";"):
+        db.execute(statement)
+
+
+# Few rows are due, and few are held, among many that have ended or wait: the indexes hold only those.
+_M002 = """
+CREATE TABLE jobs (
+    job INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, notebook TEXT NOT NULL, output TEXT NOT NULL,
+    spec TEXT NOT NULL, batch TEXT, priority INTEGER NOT NULL, created_at REAL NOT NULL, status TEXT NOT NULL,
+    updated_at REAL NOT NULL, due_at REAL, generation INTEGER NOT NULL, owner TEXT, expires_at REAL NOT NULL,
+    report TEXT NOT NULL, mac BLOB NOT NULL
+);
+CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_held ON jobs (job) WHERE owner IS NOT NULL;
+CREATE INDEX jobs_batch ON jobs (batch, job) WHERE batch IS NOT NULL;
+CREATE INDEX jobs_notebook ON jobs (notebook, job)
+"""
+
 _SET = "jupyter_durable"
 _HISTORY = """
 CREATE TABLE "_sqlite_migrations" (
@@ -65,7 +86,8 @@ CREATE TABLE "_sqlite_migrations" (
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name")
 """
 
-MIGRATIONS: tuple[Migration, ...] = (m001_journal,)
+MIGRATIONS: tuple[Migration, ...] = (m001_journal, m002_jobs)
+_PLAIN = {m001_journal: _M001, m002_jobs: _M002}
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -92,14 +114,16 @@ def check(connection: sqlite3.Connection, path: object, known: int = len(MIGRATI
 def _begin(connection: sqlite3.Connection) -> None:
     # What sqlite-utils would do and note. Importing it brings numpy and pandas along where they are installed,
     # and the first durable cell of a new user would wait a second for that.
-    for statement in (*_M001.split(";"), *_HISTORY.split(";")):
+    for statement in _HISTORY.split(";"):
         connection.execute(statement)
     done = datetime.datetime.now(datetime.UTC).isoformat(" ")
-    connection.execute(
-        "INSERT INTO _sqlite_migrations VALUES (1, ?, ?, ?)", (_SET, m001_journal.__name__, done)
-    )
+    for number, (step, sql) in enumerate(_PLAIN.items(), 1):
+        for statement in sql.split(";"):
+            connection.execute(statement)
+        row = (number, _SET, step.__name__, done)
+        connection.execute("INSERT INTO _sqlite_migrations VALUES (?, ?, ?, ?)", row)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute("PRAGMA user_version = 1")
+    connection.execute(f"PRAGMA user_version = {len(_PLAIN)}")
 
 
 def upgrade(connection: sqlite3.Connection, path: object, steps: Sequence[Migration] = MIGRATIONS) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_durable.store.faults import FAULTS, translate
-from jupyter_durable.store.rows import ChunkRow, EntryRow, HeadRow, InboxRow, Registry, RunRow, Span
+from jupyter_durable.store.rows import ChunkRow, EntryRow, HeadRow, InboxRow, JobRow, Registry, RunRow, Span
 
 _RUN_COLUMNS = ", ".join(f"r.{name}" for name in RunRow._fields)
 _HEAD_COLUMNS = "h.codec, h.at, h.pos, h.hash, h.scope, h.meta, h.body"
 _ENTRY_COLUMNS = ", ".join(EntryRow._fields)
 _INBOX_COLUMNS = ", ".join(InboxRow._fields)
 _CHUNK_COLUMNS = ", ".join(ChunkRow._fields)
+_JOB_COLUMNS = ", ".join(JobRow._fields)
 _HEAD = 0xFFFFFFFF
 _BODY = EntryRow._fields.index("body")
 _RUN_WIDTH = len(RunRow._fields)
@@ -54,6 +55,11 @@ _ADVANCE_HEAD = "UPDATE entries SET codec = ?, at = ?, pos = ?, hash = ?, body =
 _ADD_ENTRY = f"INSERT INTO entries ({_ENTRY_COLUMNS}) VALUES ({_marks(EntryRow)})"  # noqa: S608
 _ADD_CHUNK = f"INSERT INTO chunks ({_CHUNK_COLUMNS}) VALUES ({_marks(ChunkRow)})"  # noqa: S608
 _ADD_INBOX = f"INSERT INTO inbox ({_INBOX_COLUMNS}) VALUES ({_marks(InboxRow)})"  # noqa: S608
+_JOB = f"SELECT {_JOB_COLUMNS} FROM jobs"  # noqa: S608
+_JOBS_STARTING = "SELECT id FROM jobs WHERE id >= ? AND substr(id, 1, length(?)) = ? ORDER BY id LIMIT 4"
+_DUE = f"{_JOB} WHERE owner IS NULL AND due_at <= ? ORDER BY priority DESC, job LIMIT ? OFFSET ?"
+_NEXT_DUE = "SELECT min(due_at) FROM jobs WHERE due_at IS NOT NULL AND owner IS NULL"
+_ADD_JOB = f"INSERT OR REPLACE INTO jobs ({_JOB_COLUMNS}) VALUES ({_marks(JobRow)})"  # noqa: S608
 _PUT_REGISTRY = "INSERT OR REPLACE INTO registry (one, made, kept, mac) VALUES (1, ?, ?, ?)"
 
 
@@ -166,6 +172,39 @@ class Tables:
         except FAULTS as error:
             raise translate(error, self._path) from error
 
+    def job(self, job_id: str) -> JobRow | None:
+        found = self._all(f"{_JOB} WHERE id = ?", (job_id,))
+        return JobRow(*found[0]) if found else None
+
+    def jobs_starting(self, prefix: str) -> list[str]:
+        return [row[0] for row in self._all(_JOBS_STARTING, (prefix, prefix, prefix))]
+
+    def jobs(
+        self, *, status: str | None, batch: str | None, notebook: str | None, limit: int | None
+    ) -> list[JobRow]:
+        tests: list[str] = []
+        values: list[object] = []
+        for test, value in (("status = ?", status), ("batch = ?", batch)):
+            if value is not None:
+                tests.append(test)
+                values.append(value)
+        if notebook is not None:
+            tests.append("(notebook = ? OR output = ?)")
+            values += (notebook, notebook)
+        where = f" WHERE {' AND '.join(tests)}" if tests else ""
+        values.append(-1 if limit is None else limit)
+        return [JobRow(*row) for row in self._all(f"{_JOB}{where} ORDER BY job DESC LIMIT ?", values)]
+
+    def due_jobs(self, now: float, limit: int, skip: int) -> list[JobRow]:
+        return [JobRow(*row) for row in self._all(_DUE, (now, limit, skip))]
+
+    def next_due(self) -> float | None:
+        found: float | None = self._all(_NEXT_DUE)[0][0]
+        return found
+
+    def held_jobs(self) -> list[JobRow]:
+        return [JobRow(*row) for row in self._all(f"{_JOB} WHERE owner IS NOT NULL ORDER BY job")]
+
     def damage(self) -> list[str]:
         found = self._all("PRAGMA integrity_check(20)")
         return [row[0] for row in found if row[0] != "ok"]
@@ -210,6 +249,12 @@ class Tables:
 
     def add_inbox(self, row: InboxRow) -> None:
         self._do(_ADD_INBOX, row)
+
+    def add_job(self, row: JobRow) -> int:
+        return int(self._do(_ADD_JOB, (row.job or None, *row[1:])).lastrowid or 0)
+
+    def drop_job(self, job: int) -> None:
+        self._do("DELETE FROM jobs WHERE job = ?", (job,))
 
 
 def _holder(owner: str | None, expires_at: float) -> str:
