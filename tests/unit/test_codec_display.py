@@ -114,7 +114,7 @@ def test_call_is_shown_as_it_is_written() -> None:
         (
             {"m": [{"c": "x"}, {"c": "y"}]},
             {"m": [{"c": "x"}, {"c": "z"}]},
-            "m[1]['c']: 'y' recorded, 'z' now",
+            "m[1].c: 'y' recorded, 'z' now",
         ),
         ({"h": Hit("t", 1.0)}, {"h": Hit("u", 1.0)}, "h.title: 't' recorded, 'u' now"),
         ({"a": 1}, {"a": 1, "b": 2}, "b: nothing recorded, 2 now"),

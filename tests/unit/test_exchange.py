@@ -726,3 +726,59 @@ def test_a_stream_that_outlives_its_run(bench: Bench, server: Server, read_on: b
     kept[0].close()
     fail = False
     assert bench.resume(agent)[0] == b"data: 0/2\n\n"
+
+
+# -- diverging -------------------------------------------------------------------------------------------
+
+
+def test_a_model_call_that_diverges_says_what_it_is_told_apart_by(bench: Bench, server: Server) -> None:
+    """Each part that differs, both values; not the host, which another provider's may be, nor the model."""
+    base, said, more = "/json/v1", "the time is 12:00", {}
+
+    def agent() -> Any:
+        messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": said}]
+        body = {
+            "model": f"m{base}",
+            "messages": messages,
+            "temperature": 0.5,
+            "api_key": "sk-" + "a" * 40,
+            **more,
+        }
+        return httpx2.post(server.url + base + "/chat/completions", json=body).json()["hit"]
+
+    assert bench.new(agent) == 1
+    assert bench.steps()[0].kind == "model"
+    base = "/json/elsewhere/v1"
+    assert replays(bench, server, agent) == 1  # whoever answers, the call is the same
+    said, more = "the time is 12:01", {"temperature": 0.9, "n": 2}
+    with pytest.raises(DivergenceError) as caught:
+        bench.execute_replay(agent)
+    error = caught.value
+    assert error.difference.splitlines() == [
+        "messages[1].content: 'the time is 12:00' recorded, 'the time is 12:01' now",
+        "temperature: 0.5 recorded, 0.9 now",
+        "n: nothing recorded, 2 now",
+    ]
+    assert all(line in str(error) for line in error.difference.splitlines())
+    assert "differs:  messages[1].content" in str(error)
+    assert "sk-aaa" not in str(error)
+
+
+def test_a_request_that_diverges_says_where(bench: Bench, server: Server) -> None:
+    """Its query and its body; a signature that changes with every request is no part of it."""
+    query, sent = "q=1&sig=abcdefghijklmnop0123456789", {"a": 1}
+
+    def agent() -> Any:
+        return httpx2.post(f"{server.url}/json?{query}", json=sent).json()["hit"]
+
+    bench.new(agent)
+    query = "q=1&sig=0123456789abcdefghijklmnop"
+    assert replays(bench, server, agent) == 1
+    sent = {"a": 2}
+    with pytest.raises(DivergenceError) as caught:
+        bench.execute_replay(agent)
+    assert caught.value.difference == "body.a: 1 recorded, 2 now"
+    query = "q=2"
+    with pytest.raises(DivergenceError) as caught:
+        bench.execute_replay(agent)
+    assert "q=1' recorded" in caught.value.difference.splitlines()[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from jupyter_durable.codec.redaction import HIDDEN, mask
@@ -188,26 +189,37 @@ def difference(recorded: Any, current: Any) -> str:
     >>> difference({"q": "a", "n": 1}, {"q": "b", "n": 1})
     "q: 'a' recorded, 'b' now"
     """
+    return next(iter(differences(recorded, current, 1)), "")
+
+
+def differences(recorded: Any, current: Any, most: int = 5) -> list[str]:
+    """All places where they do, but no more than `most`; what is said of the rest is how many there are.
+
+    >>> differences({"messages": [{"role": "user", "content": "a"}], "n": 1}, {"messages": [{"role": "user", "content": "b"}]})
+    ["messages[0].content: 'a' recorded, 'b' now", 'n: 1 recorded, nothing now']
+    """
     try:
         found = _differ(recorded, current, "", 0)
+        lines = [
+            f"{path.lstrip('.') or 'value'}: {was} recorded, {now} now"
+            for path, was, now in islice(found, most)
+        ]
+        more = sum(1 for _ in found) if len(lines) == most > 1 else 0
     except Exception:  # noqa: BLE001 - this only explains an error that is being raised
-        return ""
-    if found is None:
-        return ""
-    path, was, now = found
-    return f"{path.lstrip('.') or 'value'}: {was} recorded, {now} now"
+        return []
+    return [*lines, f"and {more} more"] if more else lines
 
 
 _Found = tuple[str, str, str]
 
 
-def _differ(a: Any, b: Any, path: str, depth: int) -> _Found | None:
+def _differ(a: Any, b: Any, path: str, depth: int) -> Iterator[_Found]:
     from jupyter_durable.codec.canonical import canonical_text
 
     if a is b or canonical_text(a) == canonical_text(b):
-        return None
+        return
     if type(a) is type(b) and depth < 30:
-        inside: _Found | None = None
+        inside: Iterator[_Found] = iter(())
         if isinstance(a, dict):
             inside = _differ_dicts(a, b, path, depth)
         elif isinstance(a, list | tuple):
@@ -215,44 +227,42 @@ def _differ(a: Any, b: Any, path: str, depth: int) -> _Found | None:
         else:
             mine, its = _fields(a), _fields(b)
             if mine is not None and its is not None:
-                inside = _differ_dicts(dict(mine), dict(its), path, depth, attributes=True)
-        if inside is not None:
-            return inside
+                inside = _differ_dicts(dict(mine), dict(its), path, depth)
+        first = next(inside, None)
+        if first is not None:
+            yield first
+            yield from inside
+            return
     was, now = show(a, 80), show(b, 80)
     if was == now:
         was, now = f"{was} ({type(a).__name__})", f"{now} ({type(b).__name__})"
     if was == now and isinstance(a, str) and isinstance(b, str):
         a, b = mask(a), mask(b)  # before they are cut: half a secret is not known as one any more
         if a == b:
-            return path, show(a, 80), f"another {show(b, 80)}"
+            yield path, show(a, 80), f"another {show(b, 80)}"
+            return
         start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
         start = max(start - 20, 0)
         was, now = f"…{show(a[start:], 60)}", f"…{show(b[start:], 60)}"
-    return path, was, now
+    yield path, was, now
 
 
-def _differ_dicts(
-    a: dict[Any, Any], b: dict[Any, Any], path: str, depth: int, *, attributes: bool = False
-) -> _Found | None:
+def _differ_dicts(a: dict[Any, Any], b: dict[Any, Any], path: str, depth: int) -> Iterator[_Found]:
     for key in [*a, *(key for key in b if key not in a)]:
-        named = isinstance(key, str) and (attributes or not path)
+        named = isinstance(key, str) and (not path or key.isidentifier())
         step = f"{path}.{key}" if named else f"{path}[{show(key, 40)}]"
         if key not in a:
-            return step, "nothing", show(b[key], 80)
-        if key not in b:
-            return step, show(a[key], 80), "nothing"
-        hidden = is_secret(key, a[key]) or is_secret(key, b[key])
-        inside = _differ(a[key], b[key], step, depth + 1)
-        if inside is not None:
-            return (inside[0], HIDDEN, f"another {HIDDEN}") if hidden else inside
-    return None
+            yield step, "nothing", show(b[key], 80)
+        elif key not in b:
+            yield step, show(a[key], 80), "nothing"
+        else:
+            hidden = is_secret(key, a[key]) or is_secret(key, b[key])
+            for inside in _differ(a[key], b[key], step, depth + 1):
+                yield (inside[0], HIDDEN, f"another {HIDDEN}") if hidden else inside
 
 
-def _differ_items(a: Any, b: Any, path: str, depth: int) -> _Found | None:
+def _differ_items(a: Any, b: Any, path: str, depth: int) -> Iterator[_Found]:
     for n, (mine, its) in enumerate(zip(a, b, strict=False)):
-        inside = _differ(mine, its, f"{path}[{n}]", depth + 1)
-        if inside is not None:
-            return inside
+        yield from _differ(mine, its, f"{path}[{n}]", depth + 1)
     if len(a) != len(b):
-        return path, f"{len(a)} items", f"{len(b)} items"
-    return None
+        yield path, f"{len(a)} items", f"{len(b)} items"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from jupyter_durable.codec.display import difference, show_call
+from jupyter_durable.codec.display import differences, show_call
 from jupyter_durable.errors import DivergenceError
 from jupyter_durable.journal.engine import Diverged
 from jupyter_durable.journal.index import RecordedStep
@@ -30,8 +31,18 @@ def _named(arguments: Any) -> Any:
     return arguments
 
 
-def explain(found: Diverged, run: str, run_id: str, recorded: Any, current: Any) -> DivergenceError:
-    """Recorded and current call side by side; `recorded` and `current` are (args, kwargs), or None if unknown."""
+def explain(
+    found: Diverged,
+    run: str,
+    run_id: str,
+    recorded: Any,
+    current: Any,
+    compared: Callable[[Any], Any] = _named,
+) -> DivergenceError:
+    """Recorded and current call side by side; `recorded` and `current` are (args, kwargs), or None if unknown.
+
+    `compared` gives what calls are told apart by, of such a pair: what is shown of them may be more.
+    """
     step: RecordedStep | None = found.recorded
     call = found.call
     was = _rendered(step.name, recorded) if step is not None else "nothing more"
@@ -46,9 +57,9 @@ def explain(found: Diverged, run: str, run_id: str, recorded: Any, current: Any)
         elif step.name != call.name:
             what = f"name: {step.name} recorded, {call.name} now"
         elif recorded is not None and current is not None:
-            what = difference(_named(recorded), _named(current))
+            what = "\n".join(differences(compared(recorded), compared(current)))
     if what:
-        lines.append(f"  differs:  {what}")
+        lines.append("  differs:  " + what.replace("\n", "\n            "))
     lines.append(f"Nothing was executed and all that was recorded is safe. {_CAUSES}.")
     place = step.id if step is not None else "STEP"
     return DivergenceError(

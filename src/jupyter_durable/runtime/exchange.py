@@ -72,6 +72,10 @@ class Described(Protocol):
     @property
     def shown(self) -> Any: ...  # noqa: D102
 
+    def compared(self, shown: Any) -> Any:
+        """Of what is shown of a request like this one, the part that identity covers, by the names people know."""
+        ...
+
 
 class Reader(Protocol):
     """Reads a response's bytes as they pass. Must not raise."""

@@ -87,6 +87,11 @@ class Exchange(Step):
         recorded = self.exchanges.answers_again(self)
         return Replay(recorded) if recorded is not None else self.decide()
 
+    def diverged(self, found: Diverged) -> DivergenceError:
+        """Of all that is shown of two requests, what tells them apart."""
+        compared = self.ask.described.compared
+        return self.run.divergence(found, (self.args, self.kwargs), lambda given: compared(given[1]))
+
     async def stopped_again(self) -> None:
         """Wait to be cancelled, if that is what ended the attempts of this call when it was recorded.
 
@@ -440,6 +445,6 @@ _GIVE_UP = ((b"retry-after-ms", b"1"), (b"x-should-retry", b"false"))
 def execute(decision: Decision, step: Exchange) -> Execute:
     """The decision to make the exchange. Raises `DivergenceError`."""
     if isinstance(decision, Diverged):
-        raise step.run.divergence(decision, (step.args, step.kwargs))
+        raise step.diverged(decision)
     assert isinstance(decision, Execute)
     return decision

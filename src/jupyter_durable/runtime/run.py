@@ -384,8 +384,10 @@ class LiveRun:
             f"happened ({what}); what it does from here on happens in addition"
         )
 
-    def divergence(self, found: Diverged, arguments: Any = None) -> DivergenceError:
-        """The error that shows the recorded and the current call side by side."""
+    def divergence(
+        self, found: Diverged, arguments: Any = None, compared: Callable[[Any], Any] | None = None
+    ) -> DivergenceError:
+        """The error that shows the recorded and the current call side by side; see `explain` for `compared`."""
         recorded = found.recorded
         was = None
         if recorded is not None and recorded.args is not None:
@@ -394,7 +396,8 @@ class LiveRun:
                 was = tuple(args), kwargs
             except Exception:  # noqa: BLE001 - the arguments only illustrate the error
                 was = None
-        return explain(found, self.name, self.id, was, arguments)
+        more = {} if compared is None else {"compared": compared}
+        return explain(found, self.name, self.id, was, arguments, **more)
 
     # -- the end -----------------------------------------------------------------------------------
 

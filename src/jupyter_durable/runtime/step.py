@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyter_durable.codec.redaction import HIDDEN, step_name
 from jupyter_durable.codec.shapes import hide
-from jupyter_durable.errors import DurableError, EncodingError
+from jupyter_durable.errors import DivergenceError, DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Wait
 from jupyter_durable.journal.index import OWN, RecordedStep
 from jupyter_durable.journal.retry import RetryPolicy
@@ -93,7 +93,7 @@ class Step:
             if run.turns.waiting:
                 run.turns.changed()
         if isinstance(decision, Diverged):
-            raise run.divergence(decision, (self.args, self.kwargs))
+            raise self.diverged(decision)
         if isinstance(decision, Execute | Adopt) and decision.first:
             run.writer.put(decision.first)  # now: the caller may be cancelled before its call is made
             self.scope.forget_readings(cut=True)
@@ -102,6 +102,10 @@ class Step:
             if step is not None and (step.scope, step.pos) == until and not isinstance(decision, Wait):
                 raise ReplayEnd
         return decision
+
+    def diverged(self, found: Diverged) -> DivergenceError:
+        """The error that shows this call beside the recorded one."""
+        return self.run.divergence(found, (self.args, self.kwargs))
 
     def gated(self, decision: Execute) -> bool:
         """Whether a live call must still wait for the journal to be replayed."""
@@ -134,7 +138,7 @@ class Step:
         if run.options.replay_only:
             if run.options.until is not None:
                 raise ReplayEnd
-            raise run.divergence(Diverged(None, self.call, decision.scope), (self.args, self.kwargs))
+            raise self.diverged(Diverged(None, self.call, decision.scope))
         if run.guard is not None:
             run.guard.hold(self, decision)  # after `live_turn`, it lets the call pass
             run.guard.made(self, decision)
@@ -143,7 +147,7 @@ class Step:
             with run.lock:
                 cut = run.engine.go_live(self.scope.state, self.call)
             if isinstance(cut, Diverged):
-                raise run.divergence(cut, (self.args, self.kwargs))
+                raise self.diverged(cut)
             abandoned += cut[0]
             if cut[1]:
                 run.writer.put(cut[1])

@@ -56,6 +56,22 @@ class Described:
     provider: str | None = None
     model: str | None = None
 
+    def compared(self, shown: Any) -> Any:
+        """What tells a request, of which this was kept, from this one: not all that is shown does.
+
+        >>> chat = {"model": "a", "messages": [], "temperature": 0}
+        >>> asked = {"method": "POST", "url": "https://h.example/v1/chat/completions", "body": chat}
+        >>> Described("model", "openai.chat", None, asked).compared(asked)
+        {'stream': False, 'messages': [], 'temperature': 0}
+        """
+        if not isinstance(shown, dict):
+            return shown
+        address = split_url(str(shown.get("url", "")))
+        found = recognise(str(shown.get("method", "")), address.parts, shown.get("body"))
+        if found is None or self.kind != "model":
+            return {**shown, "url": address.identity}
+        return {"stream": found.identity["stream"], **found.identity["body"]}
+
 
 def describe(method: str, url: str, headers: Headers, body: bytes) -> Described | None:
     """A request as a step; None for what is made live every time: a credential exchange. Never raises.
