@@ -7,14 +7,15 @@
 | `tree1` | JSON with typed nodes and references to chunks (`codec.writer`) |
 | `signed1` | 16 bytes of MAC over run, codec, text and references; then as `tree1`, and may contain pickles |
 | `sealed1` | the name of one of these, NUL and its body, encrypted (`Sealer.wrap`), as are its chunks |
+| `wrapped1` | the same; but people may be shown it: what a scan finds in it is sealed once more |
 
 What a tag means never changes, for payloads as for nodes: a new way to write gets a new tag, and
 the old one stays readable.
 
 Secrets are sealed on the way, whatever the value is (strings, bytes, keys of dicts, tracebacks, fields
 with key-like names; `codec.shapes`, `codec.redaction`): `decode` gives them back, `decode(hide=True)` gives
-dots. What is a secret as a whole, or may hold one that no scan can see (a snapshot, readings of
-`secrets`), is written with `seal=True`.
+dots. What is a secret as a whole (a snapshot, readings of `secrets`) is written with `seal=True`. What may hold one
+that no scan can see, because it is compressed or a piece of something longer, is written with `wrap=True`.
 """
 
 from __future__ import annotations
@@ -77,23 +78,32 @@ class Codec:
         has_chunk: Callable[[bytes], bool],
         what: str = "value",
         seal: bool = False,
+        wrap: bool = False,
     ) -> Payload:
         """The payload of `value`, with those of its chunks that `has_chunk` does not know.
 
-        `seal`: all of it encrypted, whatever is in it. Raises `EncodingError` naming the path to what
-        cannot be stored, `what` being its root.
+        `seal`: all of it encrypted and never shown, whatever is in it; `wrap`: all of it encrypted, and shown but
+        for what a scan finds. Raises `EncodingError` naming the path to what cannot be stored, `what` being its root.
         """
         if seal:
             return self._seal_whole(self._encode(value, bind, has_chunk, what, wrapped=True), bind)
+        if wrap:
+            inner = _fast(value) or self._encode(value, bind, has_chunk, what, wrapped=True, scan=True)
+            return self._seal_whole(inner, bind, "wrapped1")
         return _fast(value) or self._encode(value, bind, has_chunk, what)
 
     def seal_json(self, value: Any, *, bind: str) -> Payload:
         """`encode(seal=True)` for JSON data of any size, in one piece."""
         return self._seal_whole(Payload("json1", dumps(value).encode("utf-8", "surrogatepass")), bind)
 
-    def _seal_whole(self, payload: Payload, bind: str) -> Payload:
+    def _seal_whole(self, payload: Payload, bind: str, codec: str = "sealed1") -> Payload:
         inner = payload.codec.encode() + b"\0" + payload.body
-        return payload._replace(codec="sealed1", body=self.sealer.wrap(inner, bind))
+        return payload._replace(codec=codec, body=self.sealer.wrap(inner, bind))
+
+    def opened(self, payload: Payload, bind: str) -> Payload:
+        """What is inside a `sealed1` or `wrapped1`; its chunks are encrypted. Raises `IntegrityError`."""
+        name, _, body = self.sealer.unwrap(bytes(payload.body), bind).partition(b"\0")
+        return payload._replace(codec=name.decode(), body=body)
 
     def encode_lossy(self, value: Any, *, bind: str, has_chunk: Callable[[bytes], bool]) -> Payload:
         """The same for what people read and replay does not need: arguments.
@@ -142,11 +152,8 @@ class Codec:
         Raises `IntegrityError` if a signature does not verify, before anything is unpickled;
         `EncodingError` if the code the value needs is not there, or is older than the value.
         """
-        codec, body, refs = payload[:3]
-        wrapped = codec == "sealed1"
-        if wrapped:
-            name, _, body = self.sealer.unwrap(bytes(body), bind).partition(b"\0")
-            codec = name.decode()
+        wrapped = payload.codec in ("sealed1", "wrapped1")
+        codec, body, refs = (self.opened(payload, bind) if wrapped else payload)[:3]
         if codec == "json1":
             try:
                 return loads(body)
@@ -224,11 +231,12 @@ class Codec:
         *,
         lossy: bool = False,
         wrapped: bool = False,
+        scan: bool = False,
     ) -> Payload:
         from jupyter_durable.codec.spine import Ref, render, size
         from jupyter_durable.codec.writer import PickleWhole, Unstorable, Writer, fail
 
-        make = functools.partial(Writer, self, bind, has_chunk, lossy=lossy, wrapped=wrapped)
+        make = functools.partial(Writer, self, bind, has_chunk, lossy=lossy, wrapped=wrapped, scan=scan)
         first = writer = make()
         deep = False
         try:

@@ -68,7 +68,8 @@ class Writer(Chunker):
     """Encodes one value.
 
     `lossy`: placeholders instead of pickles and errors. `shared`: ids that an earlier pass saw twice.
-    `inline`: no chunks, for what is sealed as one. `wrapped`: the whole payload is, chunk by chunk.
+    `inline`: no chunks, for what is sealed as one. `wrapped`: the whole payload is, chunk by chunk; `scan`: and
+    secrets in it are sealed all the same.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Writer(Chunker):
         shared: set[int] | None = None,
         inline: bool = False,
         wrapped: bool = False,
+        scan: bool = False,
     ) -> None:
         super().__init__(codec, has_chunk, inline=inline, wrapped=wrapped)
         self._bind = bind
@@ -94,7 +96,7 @@ class Writer(Chunker):
         self._pickled: set[int] = set()
         self._alive: list[Any] = []  # parts made on the way: an id must not be used again
         self.signed = False
-        self._scan = not (inline or wrapped)
+        self._scan = scan or not (inline or wrapped)
         self._secret = 0  # under how many secret names the value at hand stands
 
     # -- values ----------------------------------------------------------------------------------

@@ -283,7 +283,9 @@ class Exchange(Step):
     def answered(self, head: Head, body: bytes) -> tuple[list[Draft], bool]:
         """The entries of a whole response, and whether it is only an attempt."""
         payload = self.run.encode(
-            {"head": encode_head(head, self.ask.secret), "body": body}, f"the response of {self.spec.name}"
+            {"head": encode_head(head, self.ask.secret), "body": body},
+            f"the response of {self.spec.name}",
+            wrap=True,  # it may be compressed, and a key in it spelt in any way that JSON has
         )
         if self.ask.retryable(head):
             return self.attempt(str(head), payload), True

@@ -298,9 +298,9 @@ class LiveRun:
             # What was to be written is not: going on would leave a gap in the journal.
             self.broken = error if isinstance(error, Exception) else StoreError("a write was interrupted")
 
-    def encode(self, value: Any, what: str) -> Payload:
-        """A value that replay will need. Raises `EncodingError`."""
-        return self.codec.encode(value, bind=self.id, has_chunk=self._has_chunk, what=what)
+    def encode(self, value: Any, what: str, *, wrap: bool = False) -> Payload:
+        """A value that replay will need. `wrap`: one that may hide a secret from a scan. Raises `EncodingError`."""
+        return self.codec.encode(value, bind=self.id, has_chunk=self._has_chunk, what=what, wrap=wrap)
 
     def decode(self, payload: Payload | None, seq: int) -> Any:
         """A value of the entry with sequence number `seq`, which may be a forebear's."""

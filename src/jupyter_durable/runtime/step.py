@@ -358,7 +358,7 @@ class Step:
     def outputs(self, written: list[dict[str, Any]]) -> list[Draft]:
         """What the attempt wrote and displayed, as an entry."""
         decision = self.decision
-        payload = self.run.encode(written, "output") if written else None
+        payload = self.run.encode(written, "output", wrap=True) if written else None
         return [Draft("output", decision.scope, decision.pos, {}, payload)] if written else []
 
     def mutations(self) -> list[Draft]:

@@ -109,7 +109,8 @@ class _Stream(Step):
     def chunk(self, value: Any) -> list[Draft]:
         """The entry of an item."""
         decision = self.decision
-        payload = self.run.encode(value, f"item {self.count} of {self.spec.name}")
+        # Wrapped: a secret may come in pieces, of which none looks like one.
+        payload = self.run.encode(value, f"item {self.count} of {self.spec.name}", wrap=True)
         return [Draft("chunk", decision.scope, decision.pos, {"i": self.count}, payload)]
 
     def outcome(self, status: str, payload: Payload | None = None, **more: Any) -> Draft:

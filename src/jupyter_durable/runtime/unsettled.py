@@ -6,6 +6,7 @@ the entries that must be written because of it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jupyter_durable.journal.engine import LiveScope
@@ -47,10 +48,9 @@ class Exchanges:
         ms = round((run.clock.monotonic() - step.since) * 1000)
         if tail is None or tail.owner is not step or run.writer.tail() is not tail or not tail.add(data, ms):
             decision = step.decision
-            what = f"the response of {step.spec.name}"
-            tail = Pieces(
-                step, decision.scope, decision.pos, step.count, lambda value: run.encode(value, what)
-            )
+            # Wrapped: a secret may lie across the border of two entries.
+            encode = partial(run.encode, what=f"the response of {step.spec.name}", wrap=True)
+            tail = Pieces(step, decision.scope, decision.pos, step.count, encode)
             tail.add(data, ms)
             self._tail = tail
             run.writer.put(tail)

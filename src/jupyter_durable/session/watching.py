@@ -27,6 +27,7 @@ from jupyter_durable.session.opening import Session
 from jupyter_durable.session.reading import Store
 from jupyter_durable.timeline import inert, values, view
 from jupyter_durable.timeline.feed import Feed, Sight
+from jupyter_durable.timeline.folding import together
 from jupyter_durable.timeline.rows import Detail, Page, Relative, Row, Wait
 
 WHAT = ("arguments", "result", "error", "messages", "text", "output", "log")
@@ -196,7 +197,7 @@ class Watch:
             said = self.store._answers(self.feed.record)(step) or ""
         else:
             looked = [self._look(chunk.payload, chunk.seq) for chunk in step.chunks if chunk.payload]
-            said = "\n".join(item if isinstance(item, str) else show(item, 2000) for item in looked)
+            said = together([item if isinstance(item, str) else show(item, 2000) for item in looked])
         return values.page(mask(said[:_MOST_TEXT]), "text", offset)
 
     def _output(self, step: RecordedStep, offset: int) -> Detail:

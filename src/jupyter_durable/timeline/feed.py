@@ -20,7 +20,16 @@ from jupyter_durable.journal import spend, tally
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Entry, Payload, RunRecord
-from jupyter_durable.timeline.folding import TAIL, WIRE, Tolerant, forget, logged, no_counts, one_line
+from jupyter_durable.timeline.folding import (
+    TAIL,
+    WIRE,
+    Tolerant,
+    forget,
+    logged,
+    no_counts,
+    one_line,
+    together,
+)
 from jupyter_durable.timeline.rows import Counts, Lane, Page, Relative, Row, RunHead, Wait
 from jupyter_durable.timeline.view import run_status, scope_path, status_of, step_status
 
@@ -399,10 +408,9 @@ class Feed:
             return ""
         if step.kind in WIRE:
             return mask((self._sight.answer(step) or "")[-2000:])
-        said = [
-            self._sight.render(chunk.payload, chunk.seq, "") for chunk in step.chunks[-TAIL:] if chunk.payload
-        ]
-        return mask("\n".join(said)[-2000:])
+        looked = step.chunks[-4 * TAIL :]  # what is cut off at their beginning may be half a secret
+        said = [self._sight.render(chunk.payload, chunk.seq, "") for chunk in looked if chunk.payload]
+        return mask(together(said, TAIL)[-2000:])
 
     def payload(self, seq: int) -> Payload | None:
         """That of an entry, read again: what is folded of a large run has none."""

@@ -142,10 +142,10 @@ def look(codec: Codec, payload: Payload, *, bind: str, load: Callable[[bytes], C
     >>> look(codec, payload, bind="run-1", load=lambda digest: None)
     ValueError: no
     """
-    name, body, refs = payload[:3]
-    wrapped = name == "sealed1"
-    if wrapped:
+    if payload.codec == "sealed1":
         return Hidden()
+    wrapped = payload.codec == "wrapped1"
+    name, body, refs = (codec.opened(payload, bind) if wrapped else payload)[:3]
     if name == "json1":
         return loads(body)
     if name == "bytes1":
@@ -154,7 +154,7 @@ def look(codec: Codec, payload: Payload, *, bind: str, load: Callable[[bytes], C
         return Named(f"<{name}>")
     signed = name == "signed1"
     # Not verified: nothing in it is trusted, or run.
-    return InertReader(codec, bind, load, signed=False, wrapped=False).text(
+    return InertReader(codec, bind, load, signed=False, wrapped=wrapped).text(
         body[16:] if signed else body, refs
     )
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from jupyter_durable.capture.wire import bodies, prices
 from jupyter_durable.capture.wire.answers import APIS, Answer
-from jupyter_durable.capture.wire.credentials import HIDDEN, is_exchange, is_secret_name, split_url
+from jupyter_durable.capture.wire.credentials import HIDDEN, is_exchange, is_secret_name, meet, split_url
 from jupyter_durable.capture.wire.formats import recognise
 from jupyter_durable.capture.wire.frames import (
     Document,
@@ -82,12 +82,15 @@ def describe(method: str, url: str, headers: Headers, body: bytes) -> Described 
     method = method.upper()
     fields = {name.lower(): value for name, value in headers}
     address = split_url(url)
+    meet(fields, address.parts)
     content = bodies.parse(body, fields.get("content-type", ""), fields.get("content-encoding", ""))
     if is_exchange(method, address.parts, content):
         return None
     shown: dict[str, Any] = {"method": method, "url": address.shown}
     if content is not None:
-        shown["body"] = content
+        # What cannot be read cannot be searched either.
+        packed = fields.get("content-encoding", "") if content == body else ""
+        shown["body"] = f"<{len(body)} bytes, {packed}>" if packed not in ("", "identity") else content
     found = recognise(method, address.parts, content)
     if found is not None:
         return Described("model", found.name, found.identity, shown, found.api, found.provider, found.model)
@@ -131,7 +134,11 @@ def scrub_headers(headers: Headers) -> list[tuple[str, str]]:
 
 def secret_headers(headers: Headers) -> list[tuple[str, str]]:
     """What `scrub_headers` leaves out: cookies, tokens. Replay needs them; kept, they must be sealed."""
-    return [pair for pair in headers if _is_secret_header(*pair)]
+    found = [pair for pair in headers if _is_secret_header(*pair)]
+    for name, value in found:
+        if name.lower() == "set-cookie":
+            meet({"cookie": value.partition(";")[0]})
+    return found
 
 
 def _is_secret_header(name: str, value: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from jupyter_durable.capture.wire.credentials import HIDDEN, is_secret, scrub
+from jupyter_durable.capture.wire.frames import Inflater, Unreadable
 
 _BOUNDARY = re.compile(r'(?i)boundary=(?:"([^"]+)"|([^\s;]+))')
 _HEADER = re.compile(r"(?m)^([\w-]+):[ \t]*([^\r\n]*)")
@@ -20,12 +21,15 @@ _LIMIT = 1 << 28
 def parse(body: bytes, content_type: str, content_encoding: str = "") -> Any:
     """The body, scrubbed: JSON data, a form's pairs, a multipart body's parts, text, or bytes. None if empty.
 
-    Never raises: what does not parse is text, and what is no text is bytes.
+    Never raises: what does not parse is text, and what is no text, or cannot be decompressed, is bytes.
     """
     if not body:
         return None
-    if content_encoding.lower() in ("gzip", "x-gzip", "deflate"):
-        body = _inflate(body)
+    if content_encoding.lower() not in ("", "identity"):
+        plain = _inflate(body, content_encoding.lower())
+        if plain is None:
+            return bytes(body)
+        body = plain
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         return form(body)
@@ -42,13 +46,18 @@ def parse(body: bytes, content_type: str, content_encoding: str = "") -> Any:
         return bytes(body)
 
 
-def _inflate(body: bytes) -> bytes:
+def _inflate(body: bytes, encoding: str) -> bytes | None:
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        try:
+            return Inflater(encoding).feed(body)
+        except Unreadable:
+            return None
     try:
         inflater = zlib.decompressobj(47)  # gzip or zlib, by their heads
         plain = inflater.decompress(body, _LIMIT)
     except zlib.error:
-        return body
-    return plain if inflater.eof else body
+        return None
+    return plain if inflater.eof else None
 
 
 def form(body: bytes) -> Any:

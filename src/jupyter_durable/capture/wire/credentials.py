@@ -3,6 +3,7 @@
     is_secret ─── a field, parameter or header that carries a credential
     scrub ─────── JSON-like data with a visible mark where a credential was
     split_url ─── a URL to show, and one to recognise the call by
+    meet ──────── the credentials of a request: secrets from here on, wherever else they stand
     is_exchange ─ a request whose answer is a credential (token endpoints, STS, metadata hosts)
 
 What names and shapes say so wherever they stand is `codec.shapes`' to know. In URLs some ordinary words do, too
@@ -13,12 +14,14 @@ credential as well. The mark (`HIDDEN`) is the same for all: a new key is not a 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote_plus, urlsplit
+from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 
 from jupyter_durable.codec import shapes
 from jupyter_durable.codec.redaction import HIDDEN as HIDDEN
-from jupyter_durable.codec.redaction import mask
+from jupyter_durable.codec.redaction import mask, remember
 from jupyter_durable.codec.shapes import find, hide, is_plain_word, looks_random
 from jupyter_durable.codec.shapes import is_secret_name as is_secret_name
 
@@ -106,6 +109,40 @@ def _scrub_text(text: str) -> str:
     if ("?" not in text and "@" not in text and "/bot" not in text) or len(text) > 8192 or " " in text:
         return text
     return split_url(text).shown
+
+
+def meet(headers: Mapping[str, str], parts: SplitResult | None = None) -> None:
+    """Remember what a request carries as credentials: what the user's code prints of them is hidden, too.
+
+    Names of headers are lower case. Never raises.
+    """
+    for name, value in headers.items():
+        if is_secret_name(name) or (name.endswith("-token") and looks_random(value)):
+            if name == "cookie":
+                for cookie in value.split(";"):
+                    remember(cookie.partition("=")[2].strip())
+                continue
+            scheme, _, rest = value.partition(" ")
+            remember(rest or value)
+            if scheme.lower() == "basic":
+                remember(_password(rest))
+    if parts is None:
+        return
+    if parts.netloc.find("@") > 0:
+        remember(unquote(parts.netloc.rpartition("@")[0].partition(":")[2]))
+    if "=" in parts.query:
+        for pair in parts.query.split("&"):
+            name, _, value = pair.partition("=")
+            if value and is_secret(unquote_plus(name), plain := unquote_plus(value), in_url=True):
+                remember(value)
+                remember(plain)
+
+
+def _password(basic: str) -> str:
+    try:
+        return b64decode(basic).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 class Url(NamedTuple):

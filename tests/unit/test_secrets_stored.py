@@ -1,0 +1,238 @@
+"""Secrets that no scan of what is stored would find: compressed, in pieces, spelt otherwise. The files of a store are searched."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import zstandard
+
+import jupyter_durable as durable
+from jupyter_durable.codec import redaction
+from jupyter_durable.session import open_store
+
+KEY = "sk-proj-Ab1_cd2-EF3gh4ij5kl6mn7op8qr9st0"
+PIECES = ["data: sk-pro", "j-Ab1_cd2-E", "F3gh4ij5kl6m", "n7op8qr9st0\n\n"]
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test redacts is not redacted in the others."""
+    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms"):
+        monkeypatch.setattr(redaction, name, ())
+
+
+class Site(ThreadingHTTPServer):
+    """Answers every request with `body`; in pieces, if it is a list."""
+
+    daemon_threads = True
+    body: Any = b""
+    headers: dict[str, str]
+    hits = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.headers = {}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Site
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        site = self.server
+        site.hits += 1
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(200)
+        whole = isinstance(site.body, bytes)
+        size = ("content-length", str(len(site.body))) if whole else ("transfer-encoding", "chunked")
+        for pair in (*site.headers.items(), size):
+            self.send_header(*pair)
+        self.end_headers()
+        if whole:
+            self.wfile.write(site.body)
+            return
+        for piece in site.body:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    do_GET = do_POST
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """One, listening."""
+    with Site() as site:
+        threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
+        yield site
+        site.shutdown()
+
+
+def again(tmp_path: Path, fn: Callable[[], Any]) -> Any:
+    """What `fn` gives in a run that fails after it; the same when it is resumed."""
+    path = str(tmp_path / "journal.db")
+    found: list[Any] = []
+    for life in range(2):
+
+        @durable.run("run", store=path)
+        def main(life: int = life) -> None:
+            found.append(fn())
+            if not life:
+                raise KeyboardInterrupt
+
+        try:
+            main()
+        except KeyboardInterrupt:
+            continue
+    assert found[0] == found[1]
+    return found[0]
+
+
+def on_disk(tmp_path: Path, *planted: bytes) -> list[tuple[str, bytes]]:
+    """Which of these is in which file: the store, its log, what is staged."""
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".db", ".key"}
+    return [(path.name, secret) for path in files for secret in planted if secret in path.read_bytes()]
+
+
+def deflated(data: bytes) -> bytes:
+    """Without a header, as some servers have it."""
+    state = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return state.compress(data) + state.flush()
+
+
+BODIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "plain": ("", bytes),
+    "escaped": ("", lambda data: data.replace(b"-", b"\\u002d")),
+    "gzip": ("gzip", gzip.compress),
+    "stored": ("gzip", lambda data: gzip.compress(data, 0)),
+    "twice": ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+    "deflate": ("deflate", deflated),
+    "zstd": ("zstd", zstandard.ZstdCompressor().compress),
+    "unknown": ("x-reversed", lambda data: data[::-1]),
+}
+
+
+@pytest.mark.parametrize("size", [1, 3000])
+@pytest.mark.parametrize("how", BODIES)
+def test_what_is_kept_of_a_body_is_encrypted_however_it_is_encoded(
+    how: str, size: int, site: Site, tmp_path: Path
+) -> None:
+    """Neither the secret nor the bytes that stand for it; asked for and received."""
+    encoding, packed = BODIES[how]
+    data = json.dumps({"told": KEY, "text": "lorem ipsum " * size}).encode()
+    site.body = packed(data)
+    site.headers = {"content-encoding": encoding, "content-type": "application/json"}
+    sent = {"content-encoding": encoding, "content-type": "application/json"}
+
+    def ask() -> bytes:
+        with httpx.stream("POST", site.url, content=packed(data), headers=sent) as response:
+            return b"".join(response.iter_raw())
+
+    assert again(tmp_path, ask) == site.body
+    assert site.hits == 1
+    wire = site.body
+    assert not on_disk(tmp_path, KEY.encode(), KEY[::-1].encode(), wire[10:30], wire[-30:-10])
+    with open_store(str(tmp_path / "journal.db")) as store:
+        (step,) = store.steps(store.runs()[0].id)
+        assert KEY not in repr(step)
+
+
+@pytest.mark.parametrize("size", [0, 2000])
+def test_a_secret_in_pieces_of_a_stream_is_in_none_of_them(size: int, site: Site, tmp_path: Path) -> None:
+    """Other steps stand between them, so that each is an entry of its own."""
+    site.body = [piece.encode() + b" " * size for piece in PIECES]
+    site.headers = {"content-type": "text/event-stream"}
+
+    def ask() -> list[bytes]:
+        found = []
+        with httpx.stream("GET", site.url) as response:
+            for n, piece in enumerate(response.iter_raw()):
+                found.append(piece)
+                durable.step("between", int, n)
+        return found
+
+    assert b"".join(again(tmp_path, ask)) == b"".join(site.body)
+    assert site.hits == 1
+    assert not on_disk(tmp_path, *(piece.strip().encode() for piece in PIECES))
+
+
+def test_a_secret_in_items_of_a_generator_is_in_none_of_them(tmp_path: Path) -> None:
+    """Nor is it shown by whoever puts them together."""
+    made = []
+
+    @durable.tool
+    def tokens() -> Iterator[str]:
+        made.append(1)
+        yield from ("key: ", "sk-proj-Ab1_", "cd2-EF3gh4ij", "5kl6mn7op8qr9st0", " and so on")
+
+    assert "".join(again(tmp_path, lambda: list(tokens()))) == f"key: {KEY} and so on"
+    assert made == [1]
+    assert not on_disk(tmp_path, b"sk-proj-Ab1_", b"cd2-EF3gh4ij", b"5kl6mn7op8qr9st0", b"and so on")
+    with open_store(str(tmp_path / "journal.db")) as store:
+        run = store.runs()[0].id
+        from jupyter_durable.session.watching import Watch
+
+        watch = Watch(store, run)
+        watch.read()
+        (step,) = store.steps(run)
+        told = repr(watch.value(step.id, "text"))
+    assert "and so on" in told
+    assert "5kl6mn7op8qr9st0" not in told
+    assert "sk-proj" not in told
+
+
+CARRIED: dict[str, tuple[str, Callable[[str], httpx.Response]]] = {
+    "bearer": ("plain-9f9f-header", lambda url: httpx.get(url, headers={"Authorization": "Bearer plain-9f9f-header"})),
+    "basic": ("plain-8e8e-basic", lambda url: httpx.get(url, auth=("me", "plain-8e8e-basic"))),
+    "header": ("plain-7d7d-own", lambda url: httpx.get(url, headers={"x-api-key": "plain-7d7d-own"})),
+    "userinfo": ("plain-6c6c-user", lambda url: httpx.get(url.replace("//", "//me:plain-6c6c-user@"))),
+    "query": ("plain-5b5b-query", lambda url: httpx.get(url, params={"q": "1", "key": "plain-5b5b-query"})),
+    "cookie": ("plain-4a4a-cookie", lambda url: httpx.get(url, headers={"cookie": "a=b; sid=plain-4a4a-cookie"})),
+    "set-cookie": ("plain-3030-set", httpx.get),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", CARRIED)
+def test_what_a_request_carries_as_a_credential_is_one_wherever_it_stands(
+    how: str, site: Site, tmp_path: Path
+) -> None:
+    """Also in what is said of it afterwards: arguments, results, logs, errors."""
+    secret, ask = CARRIED[how]
+    site.body = b"{}"
+    site.headers = {"set-cookie": "sid=plain-3030-set; Path=/"}
+
+    @durable.tool
+    def told(text: str) -> list[str]:
+        durable.log(f"with {secret}", about=[secret])
+        return [text]
+
+    @durable.tool
+    def failing() -> None:
+        raise ValueError(f"401 for {secret}")
+
+    def agent() -> Any:
+        ask(site.url)
+        try:
+            failing()
+        except ValueError as error:
+            return told(f"it was {error}")
+        return None
+
+    assert again(tmp_path, agent) == [f"it was 401 for {secret}"]
+    assert not on_disk(tmp_path, secret.encode())
+    with open_store(str(tmp_path / "journal.db")) as store:
+        assert secret not in repr(store.steps(store.runs()[0].id))
