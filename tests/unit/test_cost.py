@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,25 @@ def test_an_unknown_price_is_said(bench: Bench) -> None:
     assert [step.cost for step in bench.steps()] == [None, None]
     run = bench.facade.run(bench.record.id)
     assert (run.cost, run.usage.unpriced, run.usage.input) == (0.0, 2, 2000)
+
+
+def test_an_unknown_model_is_looked_for_again_in_newer_prices() -> None:
+    """That nothing is known of a model is remembered with the prices in which it was looked for."""
+    from genai_prices import data_snapshot, types
+
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    assert prices.cost("openai", "chat", "tomorrow-1", usage) is None
+    known = data_snapshot.find_provider_by_id(data_snapshot.get_snapshot().providers, "openai")
+    assert known is not None
+    model = known.find_model("gpt-4o")
+    assert model is not None
+    newer = replace(known, models=[replace(model, match=types.ClauseEquals("tomorrow-1"))])
+    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot([newer], from_auto_update=False))
+    try:
+        assert prices.cost("openai", "chat", "tomorrow-1", usage) == pytest.approx(CALL)
+    finally:
+        data_snapshot.set_custom_snapshot(None)
+    assert prices.cost("openai", "chat", "tomorrow-1", usage) is None
 
 
 def test_an_answer_without_a_price_is_priced_when_it_is_looked_at(

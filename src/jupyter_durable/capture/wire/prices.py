@@ -25,8 +25,14 @@ _FLAVOURS: dict[str, tuple[str, ...]] = {
     "invoke": ("anthropic", "default"),
 }
 
+_MOST = 1000
+
 _package: Any = None
 _missing = False
+_unknown: set[tuple[str, str]] = (
+    set()
+)  # (provider, model): to look for one in vain takes longer than to find it
+_snapshot: Any = None  # of the package's data, in which they are unknown
 _lock = threading.Lock()
 
 
@@ -65,7 +71,7 @@ def cost(
     told = usage.get("cost")
     if provider == "openrouter" and isinstance(told, int | float) and not isinstance(told, bool):
         return float(told)  # what it bills
-    if _package is None or model is None:
+    if _package is None or model is None or _is_unknown(provider, model):
         return None
     when = datetime.fromtimestamp(at, UTC) if at is not None else None
     for flavour in _FLAVOURS.get(api or "", ()):
@@ -76,6 +82,16 @@ def cost(
         if found is not None:
             return found
     return _counted(provider, model, usage, when)
+
+
+def _is_unknown(provider: str, model: str) -> bool:
+    global _snapshot
+    source = getattr(_package, "data_snapshot", None)  # early versions have none
+    now = source.get_snapshot() if source is not None else _package
+    if now is not _snapshot:  # the first call, or the package has fetched newer prices
+        _snapshot = now
+        _unknown.clear()
+    return (provider, model) in _unknown
 
 
 def _extracted(data: dict[str, Any], provider: str, flavour: str, when: datetime | None) -> float | None:
@@ -97,7 +113,11 @@ def _counted(provider: str, model: str, usage: dict[str, Any], when: datetime | 
         )
         found = _package.calc_price(used, model, provider_id=provider, genai_request_timestamp=when)
         return _float(found.total_price)
-    except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError):
+    except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        if (
+            type(error) is LookupError and len(_unknown) < _MOST
+        ):  # not one of its kinds, which may be due to `usage`
+            _unknown.add((provider, model))
         return None
 
 
