@@ -446,14 +446,15 @@ class Index:
 
         Numbers the steps' `start_at`, `chunks_at` and `outcome_at` accordingly.
         """
-        found: list[tuple[int, RecordedStep, Entry | None]] = []
+        found: list[tuple[float, RecordedStep, Entry | None]] = []
         for scope in self.scopes.values():
             if scope.steps and self.active(scope):
                 for step in scope.steps:
                     found.append((step.seq, step, None))
                     step.chunks_at = []
                     if step.chunks and self.delivers_again(step):
-                        found += [(chunk.seq, step, chunk) for chunk in step.chunks]
+                        for chunk in step.chunks:
+                            found += [(at, step, chunk) for at in _delivered_at(chunk)]
                     if step.outcome is not None:
                         found.append((step.outcome.seq, step, step.outcome))
         found.sort(key=lambda event: event[0])
@@ -494,3 +495,20 @@ class Index:
         """The recorded scope inside the step's present attempt, if it has entries."""
         group = self.children.get((step.scope, self.attempt_key(step)))
         return group[0] if group else None
+
+
+MOST_TURNS = 1 << 20
+"""So many chunks at most are in entries that say in which order their streams took turns."""
+
+
+def _delivered_at(chunk: Entry) -> Iterable[float]:
+    """Places among sequence numbers: where the chunks of an entry were delivered, one place for those that came at once.
+
+    Entries of streams that took turns were written one after another: `g` says the how manieth it is, `o` for each
+    turn which chunk of all of them was its first, and how many it had.
+    """
+    turns = chunk.meta.get("o")
+    if turns is None:
+        return (chunk.seq,)
+    first = chunk.seq - chunk.meta["g"]
+    return [first + at / MOST_TURNS for at in turns[::2]]

@@ -20,6 +20,7 @@ from jupyter_durable.runtime.recordings import (
     delivered,
     encode_head,
     split,
+    turns,
     without_requests,
 )
 from jupyter_durable.runtime.step import Spec, Step
@@ -68,6 +69,11 @@ class Exchange(Step):
         self.queued = 0  # bytes, since the queue was last waited for
         self.since = 0.0
         self.ended = False
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Scope and position of its entries."""
+        return self.decision.scope, self.decision.pos
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -194,8 +200,11 @@ class Exchange(Step):
 
     def pieces(self, recorded: RecordedStep) -> Iterator[tuple[int, list[bytes], list[float]]]:
         """What followed the head: place in the order of the replay, chunks, when they came (seconds after the head)."""
-        for place, entry in zip(recorded.chunks_at[1:], (recorded.chunks or ())[1:], strict=False):
-            yield place, *split(self.run.decode(entry.payload, entry.seq), entry.meta)
+        places = iter(recorded.chunks_at[1:])
+        for entry in (recorded.chunks or ())[1:]:
+            chunks, times = split(self.run.decode(entry.payload, entry.seq), entry.meta)
+            for first, last in turns(entry.meta, len(chunks)):
+                yield next(places, -1), chunks[first:last], times[first:last]
 
     def closed_again(self, recorded: RecordedStep) -> None:
         """The consumer wants no more of it: nobody need wait for what is left."""
@@ -374,7 +383,7 @@ class Exchange(Step):
         self.read(head)
         self.since = run.clock.monotonic()
         payload = run.encode(encode_head(head, self.ask.secret), f"the response of {self.spec.name}")
-        run.writer.put([Draft("chunk", decision.scope, decision.pos, {"i": 0}, payload)])
+        self.exchanges.begin(self, payload)
         self.count = 1
         self.exchanges.open[self] = None
         if self.watch is not None and run.random is not None:

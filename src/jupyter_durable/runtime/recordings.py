@@ -4,7 +4,8 @@ One that is small and complete is one outcome entry:
 
     outcome {"s": "completed"}          {"head": {...}, "body": b"..."}
 
-any other a row of chunk entries, in the order in which all chunks of the run were delivered:
+any other a row of chunk entries, in the order in which all chunks of the run were delivered (where streams took
+turns within a moment, each has one entry, and `o` says when its turns were, see `runtime.pieces`):
 
     chunk   {"i": 0}                    {"status": 200, "reason": "OK", "version": "HTTP/1.1", "headers": [...]}
     chunk   {"i": 1, "z": [5, 7], "t": [12, 40]}    the bytes of two chunks, that came 12 and 40 ms after the head
@@ -95,6 +96,18 @@ def split(data: bytes, meta: Mapping[str, Any]) -> tuple[list[bytes], list[float
         chunks.append(data[at : at + size])
         at += size
     return chunks, [ms / 1000 for ms in meta.get("t", [0] * len(chunks))]
+
+
+def turns(meta: Mapping[str, Any], count: int) -> Iterator[tuple[int, int]]:
+    """The turns that the `count` chunks of an entry were delivered in, each as the first and the one after the last.
+
+    >>> list(turns({"g": 0, "o": [0, 2, 5, 1]}, 3)), list(turns({}, 3))
+    ([(0, 2), (2, 3)], [(0, 3)])
+    """
+    first = 0
+    for size in meta["o"][1::2] if "o" in meta else (count,):
+        yield first, first + size
+        first += size
 
 
 def response_of(

@@ -6,12 +6,13 @@ the entries that must be written because of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jupyter_durable.journal.engine import LiveScope
 from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.model import Draft
+from jupyter_durable.model import Draft, Payload
 from jupyter_durable.runtime.context import Scope
 from jupyter_durable.runtime.pieces import Pieces
 from jupyter_durable.runtime.run import LiveRun
@@ -42,18 +43,25 @@ class Exchanges:
 
     # -- chunks ------------------------------------------------------------------------------------
 
+    def begin(self, step: Exchange, payload: Payload) -> None:
+        """Queue the head of a stream."""
+        self._queue(lambda group: group.begin(step.at, payload))
+
     def put(self, step: Exchange, data: bytes) -> None:
         """Queue a chunk, with those delivered before it as long as nothing else was queued since."""
-        run, tail = self.run, self._tail
+        run = self.run
         ms = round((run.clock.monotonic() - step.since) * 1000)
-        if tail is None or tail.owner is not step or run.writer.tail() is not tail or not tail.add(data, ms):
-            decision = step.decision
-            # Wrapped: a secret may lie across the border of two entries.
-            encode = partial(run.encode, what=f"the response of {step.spec.name}", wrap=True)
-            tail = Pieces(step, decision.scope, decision.pos, step.count, encode)
-            tail.add(data, ms)
+        # Wrapped: a secret may lie across the border of two entries.
+        encode = partial(run.encode, what=f"the response of {step.spec.name}", wrap=True)
+        self._queue(lambda group: group.add(step, step.at, step.count, data, ms, encode))
+
+    def _queue(self, add: Callable[[Pieces], bool]) -> None:
+        tail = self._tail
+        if tail is None or self.run.writer.tail() is not tail or not add(tail):
+            tail = Pieces()
+            add(tail)
             self._tail = tail
-            run.writer.put(tail)
+            self.run.writer.put(tail)
 
     # -- failed attempts ---------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""How streams are written down and read again: many chunks to an entry, whoever reads them, wherever they are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import httpx2
+import pytest
+from http_server import Server, serving
+from runs import Bench
+
+from jupyter_durable.model import Payload
+from jupyter_durable.runtime.pieces import Pieces
+from jupyter_durable.testing import KILL_POINTS, Crash, crash_at
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that counts."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """An empty store."""
+    return Bench()
+
+
+def replays(bench: Bench, server: Server, fn: Any) -> Any:
+    """The newest run, replayed: no request."""
+    hits = server.total
+    value = bench.execute_replay(fn)
+    assert server.total == hits
+    return value
+
+
+def kinds(bench: Bench) -> Counter[str]:
+    """The newest run's entries by type."""
+    return Counter(entry.type for entry in bench.store.entries(bench.record.id))
+
+
+# -- many chunks, few entries ------------------------------------------------------------------------------
+
+
+def merging(server: Server, merged: list[bytes], streams: int, **query: Any) -> Any:
+    """An agent that reads `streams` at once, all into one list."""
+
+    async def agent() -> Any:
+        merged.clear()
+
+        async def read(n: int) -> None:
+            url = f"{server.url}/stream?s={n}&" + "&".join(f"{key}={value}" for key, value in query.items())
+            async with httpx2.AsyncClient() as client, client.stream("GET", url) as answer:
+                async for part in answer.aiter_raw():
+                    merged.append(b"%d " % n + part)  # noqa: PERF401 - several of them do it in turn
+
+        await asyncio.gather(*(read(n) for n in range(streams)))
+        return list(merged)
+
+    return agent
+
+
+def test_streams_that_take_turns_have_an_entry_each(bench: Bench, server: Server) -> None:
+    """Ten of 42 chunks: not an entry for each turn; merged on replay as they came."""
+    agent = merging(server, [], 10, n=41, gap=0.01)
+    value = bench.new(agent)
+    assert len(value) == 420
+    assert sum(a[:1] != b[:1] for a, b in pairwise(value)) > 200  # they did take turns
+    found = kinds(bench)
+    assert found["outcome"] == 10
+    assert found["chunk"] < 130  # each stream's end commits what the others have got by then
+    assert replays(bench, server, agent) == value
+    assert replays(bench, server, agent) == value
+
+
+def test_streams_that_take_turns_crash_everywhere(server: Server) -> None:
+    """Whenever it is cut off: it goes on, and what was merged then is merged so again."""
+    merged: list[bytes] = []
+    agent = merging(server, merged, 3, n=4, gap=0.004)
+    bench = Bench()
+    with crash_at("before-close", 99) as passed:
+        bench.new(agent)
+    for point in KILL_POINTS:
+        for nth in range(2, passed.count(point) + 1, 3):
+            bench = Bench()
+            with crash_at(point, nth):
+                try:
+                    bench.new(agent)
+                except Crash:
+                    if not bench.store.runs():
+                        continue
+                    value = bench.resume(agent)
+                    assert len(value) >= 15
+                    assert replays(bench, server, agent) == value, (point, nth)
+
+
+def test_a_group_says_how_its_streams_took_turns() -> None:
+    """An entry each; only if one came between are its turns told."""
+
+    def encode(data: bytes) -> Payload:
+        return Payload("raw", data)
+
+    group = Pieces()
+    assert group.begin((1, 0), encode(b"head"))
+    for owner, data in (("a", b"1"), ("a", b"22"), ("b", b"333"), ("a", b"4")):
+        assert group.add(owner, (1, "ab".index(owner)), 1, data, 7, encode)
+    head, a, b = group
+    assert (head.meta, a.pos, b.pos) == ({"i": 0, "g": 0, "o": [0, 1]}, 0, 1)
+    assert a.meta == {"i": 1, "z": [1, 2, 1], "t": [7, 7, 7], "g": 1, "o": [1, 2, 4, 1]}
+    assert b.meta == {"i": 1, "z": [3], "t": [7], "g": 2, "o": [3, 1]}
+    assert not group.add("a", (1, 0), 5, b"5", 8, encode)  # taken
+    one_after_the_other = Pieces()
+    for owner in ("a", "a", "b"):
+        one_after_the_other.add(owner, (1, 0), 1, b"x", 0, encode)
+    assert [draft.meta for draft in one_after_the_other] == [
+        {"i": 1, "z": [1, 1], "t": [0, 0]},
+        {"i": 1, "z": [1], "t": [0]},
+    ]
