@@ -13,10 +13,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from kernel_agents import LOAD, counts, said, session
+from kernel_agents import LOAD, TOOLS, counts, moved_to, said, session
 from kernels import Kernel, KernelDied, Reply
 from nbformat.v4 import new_code_cell, new_notebook
 
+from jupyter_durable.kernel.cells import identify
 from jupyter_durable.session import open_store
 
 pytestmark = pytest.mark.slow
@@ -355,3 +356,34 @@ def test_a_job_leaves_no_secret_in_its_notebook_nor_in_what_it_says(tmp_path: Pa
     said = [("stdout", done.stdout), ("stderr", done.stderr)]
     assert not leaks(iter(said), PLANTED)
     assert b"401 for \\u2022\\u2022\\u2022" in done.stdout
+
+
+def test_a_short_secret_in_a_cell_cannot_be_guessed(
+    make_kernel: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    """What a cell's code is, is stored under the key; a run of a version that stored plain digests goes on all the same."""
+    source = "ask('pin 4711')"
+    plain = identify(source, {}).cell
+    env = session(tmp_path)
+    old = make_kernel(env={**env, "JUPYTER_DURABLE_CRASH_AT": "after-start:1"})
+    for cell in (LOAD, TOOLS, "from jupyter_durable.kernel.launching import Launch"):
+        old.check(cell)
+    old.check("Launch.keyed = property(lambda launch: launch.identity)")
+    with pytest.raises(KernelDied):
+        old.run(f"%%durable\n{source}")
+    assert leaks(stored(tmp_path), {"cell": plain, "name": plain[:8]})
+
+    kernel = make_kernel(env=env)
+    kernel.check(LOAD)
+    reply = kernel.check(f"%%durable\n{source}")
+    assert f"resuming cell-{plain[:8]}" in said(reply)
+    assert counts(tmp_path) == {"ask pin 4711": 1}
+
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    moved_to(kernel, fresh).check(f"%%durable\n{source}")
+    assert counts(fresh) == {"ask pin 4711": 1}
+    assert not leaks(stored(fresh), {"cell": plain, "name": f"cell-{plain[:8]}"})
+    again = make_kernel(env={**session(tmp_path), "JUPYTER_DURABLE_STORE": str(fresh / "journal.db")})
+    again.check(LOAD)
+    assert "restored" in said(again.check(f"%%durable\n{source}"))

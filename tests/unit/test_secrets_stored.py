@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import nbformat
 import pytest
 import zstandard
 
 import jupyter_durable as durable
 from jupyter_durable.codec import redaction
-from jupyter_durable.session import open_store
+from jupyter_durable.headless import parameters
+from jupyter_durable.headless.job import open_job
+from jupyter_durable.session import Session, blocks, open_store
+from jupyter_durable.store import connect
+from jupyter_durable.testing import Crash, crash_at
 
 KEY = "sk-proj-Ab1_cd2-EF3gh4ij5kl6mn7op8qr9st0"
 PIECES = ["data: sk-pro", "j-Ab1_cd2-E", "F3gh4ij5kl6m", "n7op8qr9st0\n\n"]
@@ -236,3 +241,52 @@ def test_what_a_request_carries_as_a_credential_is_one_wherever_it_stands(
     assert not on_disk(tmp_path, secret.encode())
     with open_store(str(tmp_path / "journal.db")) as store:
         assert secret not in repr(store.steps(store.runs()[0].id))
+
+
+# -- digests -----------------------------------------------------------------------------------------------
+
+
+def test_what_code_is_is_stored_under_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain digest would tell whoever tries all PINs; runs of versions that stored those go on."""
+    path = str(tmp_path / "journal.db")
+
+    def main() -> int:
+        return durable.step("pin", int, "4711")
+
+    def new(self: Session, name: str, *, meta: Any, **how: Any) -> Any:
+        return newer(self, name, meta={**meta, "code": plain}, **how)
+
+    newer = Session.new
+    plain = blocks._code(main)
+    assert plain is not None
+    agent = durable.run("run", store=path)(main)
+    with monkeypatch.context() as older, crash_at("after-call", 1):
+        older.setattr(Session, "new", new)
+        with pytest.raises(Crash):
+            agent()
+    assert on_disk(tmp_path, plain.encode())
+    assert agent() == 4711
+    with open_store(path) as store:
+        assert [run.status for run in store.runs()] == ["completed"]  # the same one, and no fork
+
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    assert durable.run("run", store=str(fresh / "journal.db"))(main)() == 4711
+    assert not on_disk(fresh, plain.encode())
+
+
+def test_what_parameters_a_job_has_is_stored_under_the_key(tmp_path: Path) -> None:
+    """The same: its id has a digest of them, and an unfinished job of an older version is found."""
+    notebook = tmp_path / "nb.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), notebook)
+    path, given = str(tmp_path / "journal.db"), {"pin": "4711"}
+    plain = parameters.digest(given)
+    job = open_job(notebook, parameters=given, store=path)
+    assert plain not in job.id
+
+    session = Session(connect(path))
+    for n, job_id in enumerate((job.id, f"older.{plain}")):
+        made = session.new(f"run {n}", notebook=str(notebook), job_id=job_id)
+        session.close_run(made, KeyboardInterrupt())
+        assert open_job(notebook, parameters=given, store=path).id == job_id
+        assert not open_job(notebook, parameters={"pin": "0815"}, store=path).resumed

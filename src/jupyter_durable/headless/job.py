@@ -33,8 +33,8 @@ JobStatus = Literal["running", "completed", "failed", "waiting", "interrupted", 
 class Job:
     """One headless execution of `notebook`.
 
-    `id` is a UUIDv7, a dot and the digest of the parameters. `nb` is the notebook's content, and
-    `store` what `--store` was given (None: the default store).
+    `id` is a UUIDv7, a dot and the digest of the parameters, of which `kinds` are all that jobs had, the newest
+    first. `nb` is the notebook's content, and `store` what `--store` was given (None: the default store).
     """
 
     id: str
@@ -44,11 +44,16 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     store: str | None = None
     resumed: bool = False
+    kinds: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """What stands for the parameters."""
         return self.id.rpartition(".")[2]
+
+    def is_like(self, job_id: str | None) -> bool:
+        """Whether a job of that id has the same parameters."""
+        return job_id is not None and job_id.rpartition(".")[2] in self.kinds
 
     def metadata(self, status: JobStatus) -> dict[str, Any]:
         """What the output notebook says about the job. No absolute paths: notebooks are shared."""
@@ -97,8 +102,12 @@ def open_job(
             hint=f"choose another: -o {default_output(notebook).name}",
         )
     parameters = parameters or {}
-    job_id = f"{new_id((clock or SystemClock()).now())}.{params.digest(parameters)}"
-    job = Job(job_id, notebook, output, save.read(notebook), parameters, store)
+    plain = params.digest(parameters)
+    job = Job("", notebook, output, save.read(notebook), parameters, store, kinds=(plain,))
+    with job.open_store() as opened:  # under its key: a short parameter could be guessed from a plain digest
+        keyed = opened.key.mac("digest", b"parameters", plain.encode()).hex()[:16]
+    job_id = f"{new_id((clock or SystemClock()).now())}.{keyed}"
+    job = replace(job, id=job_id, kinds=(keyed, plain))
     if (unfinished := _unfinished(job)) is None or new:
         return job
     return replace(job, id=unfinished, resumed=True)
@@ -127,7 +136,7 @@ def _unfinished(job: Job) -> str | None:
         return None if status == "completed" else found
     with job.open_store() as store:
         for run in store.runs(notebook=str(job.notebook)):
-            if run.job_id and run.job_id.endswith(f".{job.digest}"):
+            if job.is_like(run.job_id):
                 return run.job_id if _is_unfinished(store.runs(job_id=run.job_id)) else None
     return None
 
@@ -138,7 +147,7 @@ def _in_output(job: Job) -> tuple[str | None, str, Owner | None]:
         said = json.loads(job.output.read_text("utf-8"))["metadata"][METADATA]
         found, status = str(said["job"]), str(said["status"])
         runner = Owner(**said["runner"]) if said["runner"] else None
-        same = said["notebook"] == job.metadata("running")["notebook"] and found.endswith(f".{job.digest}")
+        same = said["notebook"] == job.metadata("running")["notebook"] and job.is_like(found)
     except (OSError, ValueError, KeyError, TypeError):
         return None, "", None  # no output yet, or not one of ours
     return (found, status, runner) if same else (None, "", None)

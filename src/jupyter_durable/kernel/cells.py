@@ -15,8 +15,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -35,13 +35,20 @@ class CodeIdentity:
 
     cell: of the cell alone. parts: of each definition, import and local module it reaches, by name
     (`search`, `module helpers`). missing: names it needs that nothing had bound: in a fresh kernel,
-    what they would have led to is not in `parts`.
+    what they would have led to is not in `parts`. keyed: the digests are under a store's key; those that are not
+    could be guessed from, if there is a short secret in the code, so they are not stored.
     """
 
     digest: str
     cell: str
     parts: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    keyed: bool = False
+
+    def under(self, mac: Callable[[str], str]) -> CodeIdentity:
+        """The same under a key: `mac` of each digest."""
+        parts = {name: mac(part) for name, part in self.parts.items()}
+        return replace(self, digest=mac(self.digest), cell=mac(self.cell), parts=parts, keyed=True)
 
     def to_json(self) -> dict[str, Any]:
         """JSON data for a run's meta."""
@@ -50,12 +57,14 @@ class CodeIdentity:
             "cell": self.cell,
             "parts": dict(self.parts),
             "missing": list(self.missing),
+            "keyed": self.keyed,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CodeIdentity:
         """The identity `to_json` came from."""
-        return cls(data["digest"], data["cell"], dict(data["parts"]), tuple(data.get("missing", ())))
+        missing, keyed = tuple(data.get("missing", ())), bool(data.get("keyed"))  # 0.1.0 had neither
+        return cls(data["digest"], data["cell"], dict(data["parts"]), missing, keyed)
 
 
 def identify(

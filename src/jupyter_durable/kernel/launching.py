@@ -110,7 +110,7 @@ class Launch:
         self.log: StatementLog = host.statements()
         self._digest = digester(self.journal)
         self.identity = self._identify()
-        self.name = choosing.name_of(given, place, self.identity)
+        self.name = choosing.name_of(given, place, self.keyed)
         self.found = self._find()
         self.reset: list[str] = []
 
@@ -120,11 +120,19 @@ class Launch:
         made = {_FLAGS[name]: " ".join(sorted(values)) for name, values in made_of(self.given).items()}
         return replace(found, parts={**found.parts, **made}) if made else found
 
+    @property
+    def keyed(self) -> CodeIdentity:
+        """The cell's identity as it is stored."""
+        return self.identity.under(lambda text: self.journal.key.mac("digest", b"code", text.encode()).hex())
+
     # -- which run -------------------------------------------------------------------------------
 
     def _find(self) -> Found:
         given, journal = self.given, self.journal
-        found = choosing.find(journal, self.name, self.place, same_code=lambda r: not self._changed(r))
+        found = self._named(self.name)
+        if found.record is None and (older := choosing.name_of(given, self.place, self.identity)) != self.name:
+            if (known := self._named(older)).record is not None:  # as 0.1.0 called it
+                self.name, found = older, known
         if found.restart and found.record is not None and found.record.id not in self.host.executed:
             # The flags were obeyed when the job first came by here; now it goes on with what they led to.
             self.given = replace(given, new=False, resume=None, rerun_from=None)
@@ -137,11 +145,15 @@ class Launch:
                 raise _no_run(error, wanted) from None
         return found
 
+    def _named(self, name: str) -> Found:
+        return choosing.find(self.journal, name, self.place, same_code=lambda r: not self._changed(r))
+
     def _changed(self, record: RunRecord) -> tuple[str, ...]:
         code = record.meta.get("code")
         if not isinstance(code, dict):
             return ("its code",)
-        return tuple(changed(CodeIdentity.from_json(code), self.identity))
+        then = CodeIdentity.from_json(code)
+        return tuple(changed(then, self.keyed if then.keyed else self.identity))
 
     def decide(self) -> Decision:
         """What to do; nothing has been changed yet. Raises `DurableError` for a name that two cells share."""
@@ -260,7 +272,7 @@ class Launch:
 
     def _meta(self, snapshot: Snapshot) -> dict[str, Any]:
         return {
-            "code": self.identity.to_json(),
+            "code": self.keyed.to_json(),
             "inputs": dict(snapshot.inputs),
             "absent": list(snapshot.absent),
             MADE_OF: made_of(self.given),

@@ -209,10 +209,11 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
         canonical = Canonical(session.store.key.derive("digest"))
         inputs = canonical.digest(arguments).value.hex() if arguments is not None else None
         found = self._find(session, script, inputs)
+        plain, code = code, session.store.key.mac("digest", b"code", code.encode()).hex() if code else None
         if found is None:
             meta = {key: value for key, value in (("code", code), ("inputs", inputs)) if value is not None}
             return _Opened(session, session.new(self.name, notebook=script, meta=meta, options=self._options))
-        if code is not None and found.meta.get("code") not in (None, code):
+        if code is not None and found.meta.get("code") not in (None, code, plain):  # plain: as of 0.1.0
             return _Opened(
                 session, session.fork(found, kind="edit", meta={"code": code}, options=self._options)
             )
