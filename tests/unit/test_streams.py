@@ -13,6 +13,7 @@ import pytest
 from http_server import Server, serving
 from runs import Bench
 
+from jupyter_durable.errors import DivergenceError
 from jupyter_durable.model import Payload
 from jupyter_durable.runtime.pieces import Pieces
 from jupyter_durable.testing import KILL_POINTS, Crash, crash_at
@@ -121,3 +122,82 @@ def test_a_group_says_how_its_streams_took_turns() -> None:
         {"i": 1, "z": [1, 1], "t": [0, 0]},
         {"i": 1, "z": [1], "t": [0]},
     ]
+
+
+# -- read further than when it was recorded ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["close", "hold"])
+@pytest.mark.parametrize("blocking", [True, False])
+def test_an_edit_that_reads_further(bench: Bench, server: Server, end: str, blocking: bool) -> None:
+    """A stream left on purpose, and read on by the edited cell: it breaks there, as one that a crash cut off, and
+    is asked for again when the cell is run again; what came after it is done anew, what came before is not."""
+    wanted = 2
+    held: list[Any] = []
+
+    async def read(answer: Any) -> list[bytes]:
+        found: list[bytes] = []
+        parts = answer.iter_raw() if blocking else answer.aiter_raw()
+        held.append(parts)
+        while len(found) < wanted:
+            found.append(next(parts) if blocking else await anext(parts))
+        return found
+
+    async def agent() -> Any:
+        client: Any = httpx2.Client() if blocking else httpx2.AsyncClient()
+
+        async def get(path: str, **how: Any) -> Any:
+            answer = client.send(client.build_request("GET", server.url + path), **how)
+            return answer if blocking else await answer
+
+        before = (await get("/json?before")).json()["hit"]
+        answer = await get("/stream?n=5&gap=0.01", stream=True)
+        held.append(answer)
+        found = await read(answer)
+        if end == "close":
+            answer.close() if blocking else await answer.aclose()
+        return [before, found, (await get("/json?after")).json()["hit"]]
+
+    before, found, after = bench.new(agent)
+    assert (before, len(found), after) == (1, 2, 1)
+    wanted = 4
+    with pytest.raises(
+        httpx2.RemoteProtocolError, match="2 chunks of this response were read before the code was edited"
+    ):
+        bench.fork(agent)
+    assert server.hits["GET /stream?n=5&gap=0.01"] == 1
+    before, found, after = bench.resume(agent)
+    assert (before, after) == (1, 2)
+    assert [part[-3:] for part in found] == [b"2\n\n"] * 4  # all of the second answer
+    assert server.hits == {"GET /json?before": 1, "GET /stream?n=5&gap=0.01": 2, "GET /json?after": 2}
+    assert replays(bench, server, agent) == [before, found, after]
+    assert [step.status for step in bench.steps() if not step.history] == ["completed"] * 3
+    wanted = 5  # unedited, and yet it differs: that is no edit
+    with pytest.raises(DivergenceError, match="left"):
+        bench.execute_replay(agent)
+
+
+def test_an_edit_that_reads_further_and_asks_again(bench: Bench, server: Server) -> None:
+    """As every careful client does: then the fork comes to its end at once."""
+    wanted = 1
+
+    def agent() -> Any:
+        for _ in range(2):
+            found: list[bytes] = []
+            try:
+                with httpx2.stream("GET", server.url + "/stream?n=3&gap=0.01") as answer:
+                    for part in answer.iter_raw():
+                        found.append(part)
+                        if len(found) == wanted:
+                            break
+            except httpx2.RemoteProtocolError:
+                continue
+            return [found, httpx2.get(server.url + "/json").json()["hit"]]
+        return None
+
+    assert bench.new(agent) == [[b"data: 0/1\n\n"], 1]
+    wanted = 2
+    value = bench.fork(agent)
+    assert value == [[b"data: 0/2\n\n", b"data: 1/2\n\n"], 2]
+    assert replays(bench, server, agent) == value
+    assert any("leaves behind 1 step" in notice for notice in bench.notices)

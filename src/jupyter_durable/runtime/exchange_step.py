@@ -3,82 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from jupyter_durable.errors import DivergenceError, EncodingError
 from jupyter_durable.journal.engine import Decision, Diverged, Execute, Replay
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.model import Draft, Payload
 from jupyter_durable.runtime.context import SCOPE, Attempt, Scope
-from jupyter_durable.runtime.exchange import Ask, Head, Reader
+from jupyter_durable.runtime.exchange import Ask, Head
+from jupyter_durable.runtime.exchange_again import Answered
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.origins import mark
-from jupyter_durable.runtime.recordings import (
-    at_once,
-    decode_head,
-    delivered,
-    encode_head,
-    split,
-    turns,
-    without_requests,
-)
-from jupyter_durable.runtime.step import Spec, Step
-from jupyter_durable.runtime.unsettled import exchanges_of
+from jupyter_durable.runtime.recordings import encode_head
 
 AHEAD = 8 * 1024 * 1024
 """Bytes that a stream may be ahead of what is stored of it."""
 
 
-class Exchange(Step):
+class Exchange(Answered):
     """One exchange being answered. The shells drive it."""
 
-    __slots__ = (
-        "around",
-        "ask",
-        "before",
-        "count",
-        "ended",
-        "exchanges",
-        "head",
-        "queued",
-        "reader",
-        "result",
-        "siblings",
-        "since",
-    )
+    __slots__ = ("around", "before", "head", "queued", "result", "siblings", "since")
 
     def __init__(self, scope: Scope, ask: Ask) -> None:
-        described = ask.described
-        super().__init__(scope, Spec(described.name, kind=described.kind), (described.identity,), {})
-        shown = described.shown
-        # The digest is made; from here on arguments are what people see.
-        named = isinstance(shown, dict) and all(type(key) is str for key in shown)
-        self.args, self.kwargs = ((), shown) if named else ((shown,), {})
-        self.text = None
-        self.fixed = True
-        self.ask = ask
-        self.exchanges = exchanges_of(self.run)
+        super().__init__(scope, ask)
         self.before: Exchange | None = None  # the failed attempt that this one follows
         self.result: tuple[str, Payload] | None = None
         self.siblings: dict[str, int] = {}
         self.head: Head | None = None
         self.around = (0, 0)  # the strand, when the head of a stream was handed on
-        self.reader: Reader | None = None
-        self.count = 0  # chunks delivered, the head among them
         self.queued = 0  # bytes, since the queue was last waited for
         self.since = 0.0
-        self.ended = False
-
-    @property
-    def at(self) -> tuple[int, int]:
-        """Scope and position of its entries."""
-        return self.decision.scope, self.decision.pos
-
-    @property
-    def place(self) -> tuple[str, int, int]:
-        """Run, scope and position, for `mark`."""
-        return self.run.id, self.decision.scope, self.decision.pos
 
     # -- deciding --------------------------------------------------------------------------------
 
@@ -92,11 +47,6 @@ class Exchange(Step):
             return Execute(was.scope, was.pos, was.attempt + 1, self.failures, (), was.step)
         recorded = self.exchanges.answers_again(self)
         return Replay(recorded) if recorded is not None else self.decide()
-
-    def diverged(self, found: Diverged) -> DivergenceError:
-        """Of all that is shown of two requests, what tells them apart."""
-        compared = self.ask.described.compared
-        return self.run.divergence(found, (self.args, self.kwargs), lambda given: compared(given[1]))
 
     async def stopped_again(self) -> None:
         """Wait to be cancelled, if that is what ended the attempts of this call when it was recorded.
@@ -133,117 +83,6 @@ class Exchange(Step):
             return None
         self.closed_again(recorded)
         return Execute(recorded.scope, recorded.pos, recorded.attempts + 1, recorded.failures, (), recorded)
-
-    # -- replaying -------------------------------------------------------------------------------
-
-    def give_back(self, recorded: RecordedStep) -> tuple[Head, bytes]:
-        """The whole response that was recorded, or its error, raised."""
-        value = self.deliver(recorded)
-        head, body = decode_head(value["head"]), value["body"]
-        gave_up = recorded.status == "failed" and self.ask.retryable(head)
-        self.exchanges.answered(self, recorded, gave_up=gave_up)
-        return at_once(head) if gave_up else head, body
-
-    def deliver(self, step: RecordedStep) -> Any:
-        """What the outcome holds: a response, or an error, raised."""
-        run = self.run
-        run.stats.replayed += 1
-        outcome = step.outcome
-        assert outcome is not None
-        self.draw_again(step)
-        value = run.decode(outcome.payload, outcome.seq)
-        if isinstance(value, BaseException):
-            self.exchanges.answered(self, step, gave_up=True)
-            mark(value, run.id, step.scope, step.pos)
-            raise value
-        return value
-
-    def head_again(self, recorded: RecordedStep) -> Head:
-        """The head of a stream. It counts as replayed from here on."""
-        run = self.run
-        run.stats.replayed += 1
-        self.draw_again(recorded)
-        assert recorded.chunks
-        self.count = delivered(recorded)  # whatever becomes of it from here on
-        entry = recorded.chunks[0]
-        return decode_head(run.decode(entry.payload, entry.seq))
-
-    def draw_again(self, recorded: RecordedStep) -> None:
-        """The global generators are what they were when this was handed on."""
-        run, strand = self.run, self.scope.state.recorded
-        if run.random is not None and strand is not None and strand.values:
-            run.random.replayed(run.values_of(self.scope), recorded.pos)
-
-    def pace(self) -> Callable[[float], float] | None:
-        """How long to wait before a chunk that came so many seconds after the head; None: never."""
-        run = self.run
-        if not run.options.pace:
-            return None
-        began = run.clock.monotonic()
-        return lambda at: began + at - run.clock.monotonic()
-
-    def last_again(self, recorded: RecordedStep) -> None:
-        """The last chunk that was delivered is about to be again: if nobody asked for more then, nobody waits for it."""
-        outcome = recorded.outcome
-        if outcome is not None and ("left" in outcome.meta or "closed" in outcome.meta):
-            self.closed_again(recorded)
-
-    def end_again(self, recorded: RecordedStep) -> None:
-        """A stream that was read to its end ends: as then, maybe by an error, which is raised."""
-        outcome = recorded.outcome
-        if outcome is None or outcome.meta["s"] != "failed":
-            return
-        value = self.run.decode(outcome.payload, outcome.seq)
-        self.exchanges.answered(self, recorded, gave_up="cut" not in outcome.meta)
-        mark(value, self.run.id, recorded.scope, recorded.pos)
-        raise value
-
-    def pieces(self, recorded: RecordedStep) -> Iterator[tuple[int, list[bytes], list[float]]]:
-        """What followed the head: place in the order of the replay, chunks, when they came (seconds after the head)."""
-        places = iter(recorded.chunks_at[1:])
-        for entry in (recorded.chunks or ())[1:]:
-            chunks, times = split(self.run.decode(entry.payload, entry.seq), entry.meta)
-            for first, last in turns(entry.meta, len(chunks)):
-                yield next(places, -1), chunks[first:last], times[first:last]
-
-    def closed_again(self, recorded: RecordedStep) -> None:
-        """The consumer wants no more of it: nobody need wait for what is left."""
-        run = self.run
-        with run.lock:
-            run.engine.order.drop(recorded)
-            run.turns.changed()
-        if recorded.outcome is None and run.lease is not None:  # the crash came before it was left
-            self.count = delivered(recorded)
-            run.writer.put([self.outcome("completed", closed=True)])
-
-    def past_end(self, recorded: RecordedStep) -> None:
-        """The consumer asks for more than was recorded. Raises `DivergenceError` if it had stopped there."""
-        meta = recorded.outcome.meta if recorded.outcome is not None else {}
-        if meta.get("closed"):
-            raise DivergenceError(
-                f"{self.spec.name}: this response was read up to chunk {meta.get('n')} and left when it was "
-                "recorded, and is read further now",
-                hint=f"%durable fork {self.run.id[:13]} --at {recorded.id}",
-            )
-
-    def broken(self, recorded: RecordedStep) -> tuple[Exception | None, list[Draft]]:
-        """How a prefix ends, whose connection the crash cut: in an error, if its last event had not come."""
-        run = self.run
-        entries = recorded.chunks or []
-        self.count = delivered(recorded)
-        reader = self.ask.reader(decode_head(run.decode(entries[0].payload, entries[0].seq)))
-        if reader is not None:
-            for entry in entries[1:]:
-                reader.feed(run.decode(entry.payload, entry.seq))
-            if reader.finished:
-                self.reader = reader
-                return None, [self.outcome("completed", left=True)]
-        error = self.ask.cut_off(
-            f"the connection was cut off after {self.count - 1} chunks when this was recorded"
-        )
-        mark(error, run.id, recorded.scope, recorded.pos)
-        text = f"{type(error).__name__}: {error}"
-        return error, [self.outcome("failed", self.encode_error(error), x=text, cut=True)]
 
     # -- executing -------------------------------------------------------------------------------
 
@@ -320,15 +159,6 @@ class Exchange(Step):
         mark(error, self.run.id, self.decision.scope, self.decision.pos)
         return drafts
 
-    def encode_error(self, error: Exception) -> Payload:
-        """An error without the request it may hold."""
-        run = self.run
-        with without_requests(error):
-            try:
-                return run.encode(error, f"the error of {self.spec.name}")
-            except EncodingError:
-                return run.encode(self.ask.cut_off(f"{type(error).__name__}: {error}"), "an error")
-
     def attempt(self, text: str, payload: Payload) -> list[Draft]:
         """The entries of a failed attempt; another may follow."""
         kill_point("after-call")
@@ -358,15 +188,6 @@ class Exchange(Step):
         """Changes when the strand makes a step or spawns another."""
         state = self.scope.state
         return state.next_pos, sum(state.counts.values())
-
-    def outcome(self, status: str, payload: Payload | None = None, **more: Any) -> Draft:
-        """The checkpoint, with what the reader has found."""
-        self.ended = True
-        if self.count:
-            more["n"] = self.count
-        if self.reader is not None and status != "cancelled" and (found := self.reader.summary()):
-            more["m"] = dict(found)
-        return super().outcome(status, payload, **more)
 
     def delivered(self) -> None:
         """The outcome is committed and about to be handed to the caller."""
@@ -448,9 +269,6 @@ class Exchange(Step):
         """The caller was cancelled; see `Step.cancelled`."""
         self.exchanges.open.pop(self, None)
         super().cancelled()
-
-
-_GIVE_UP = ((b"retry-after-ms", b"1"), (b"x-should-retry", b"false"))
 
 
 def execute(decision: Decision, step: Exchange) -> Execute:

@@ -204,7 +204,7 @@ class _Again(Answer):
                     step.last_again(recorded)
                 yield chunk
         self._over = True
-        if recorded.status == "cancelled" or recorded.outcome is None:
+        if step.cut_off(recorded):
             live = step.decision
             if step.gated(live):
                 turns.turn_sync(-1, step.scope.state.id)
@@ -390,7 +390,7 @@ class _AgainAsync(AsyncAnswer):
         self._over = True
         if recorded.status == "cancelled":
             await turns.cancelled(recorded)
-        if recorded.status == "cancelled" or recorded.outcome is None:
+        if step.cut_off(recorded):
             await step.live_turn(step.decision)
             error, drafts = step.broken(recorded)
             await step.run.writer.commit_async(drafts, durable=True)

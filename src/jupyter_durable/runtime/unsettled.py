@@ -147,7 +147,7 @@ class Exchanges:
 
     # -- answering again ---------------------------------------------------------------------------
 
-    def answered(self, step: Exchange, recorded: RecordedStep, *, gave_up: bool) -> None:
+    def answered(self, step: Step, recorded: RecordedStep, *, gave_up: bool) -> None:
         """A recorded outcome was given back: it also answers the further attempts that were made then.
 
         `gave_up`: it is that of an attempt, and no other followed. A 404 is not: asking again is another step.
