@@ -10,7 +10,7 @@ The tour, in reading order:
     redact                          what else is a secret: stored encrypted, shown as dots
     run                             the same engine around a function or a block, outside notebooks
     timeline                        a run as a live widget; `%durable timeline` shows it
-    open_store                      the runs of a store, and deciding about them from another process
+    open_store                      the runs of a store, exporting them, and deciding about them from another process
     testing                         prove that your agent survives: crash points, shuffled schedules
     DurableError, ...               every error carries `.hint`, the exact next step
 """

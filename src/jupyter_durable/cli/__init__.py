@@ -34,6 +34,7 @@ class _Commands(click.Group):
         "show": "look",
         "cost": "cost",
         "verify": "look",
+        "export": "export",
         "waits": "people",
         "approve": "people",
         "reject": "people",

@@ -17,6 +17,7 @@ _TAKE_RUN = {
     "timeline",
     "plan",
     "cost",
+    "export",
     "resume",
     "goto",
     "fork",

@@ -271,6 +271,12 @@ def _timeline(host: KernelHost, rest: str) -> None:
     show(Timeline(Watch(store, run_id), by=_person()))
 
 
+def _export(host: KernelHost, rest: str) -> None:
+    from jupyter_durable.kernel import exporting  # here: it stands on this module
+
+    exporting.export(host, rest)
+
+
 # -- deciding --------------------------------------------------------------------------------------
 
 
@@ -461,6 +467,7 @@ VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "plan": _plan,
     "timeline": _timeline,
     "cost": _cost,
+    "export": _export,
     **{verb: _code_verb(verb) for verb in _CODE_VERBS},
     "cancel": _cancel,
     **{verb: _people(verb) for verb in ("waits", "approve", "reject", "answer", "signal")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,11 @@ class Store:
     def verify(self, run_id: str | None = None) -> list[Problem]:
         """What was altered, removed or truncated, in one run or in the whole store."""
         return self.journal.verify(self._record(run_id).id if run_id is not None else None)
+
+    def export(self, run_id: str, *, format: str = "html", **how: Any) -> Any:  # noqa: A002 - what people say
+        """The run as "html", "json", "otel" or "pytest"; `.write(path)` makes the files. See `jupyter_durable.export`."""
+        # By name: this layer knows nothing of the one that stands on it.
+        return importlib.import_module("jupyter_durable.export").export(self, run_id, format, **how)
 
     # -- deciding --------------------------------------------------------------------------------
 
