@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from typing import Literal
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.runtime.frames import frames
 from jupyter_durable.runtime.writer import RESTLESS, cancel_again
 
 Grant = Literal["turn", "changed", "overdue"]
@@ -375,15 +375,14 @@ class Turns:
         return not moving and not (self._stirring.keys() - {asyncio._get_running_loop()})
 
     def _look_at_threads(self) -> None:
-        frames = sys._current_frames()
+        found = frames()
         now = self._clock.monotonic()
         for thread, moving in list(self._threads.items()):
-            if moving.rests(frames.get(thread), now):
+            if moving.rests(found.get(thread), now):
                 del self._threads[thread]
         for loop, (thread, moving) in list(self._blocking.items()):
-            if moving.rests(
-                frames.get(thread), now
-            ):  # by what it runs: it may wait for the very thread that asks
+            # By what it runs: it may wait for the very thread that asks.
+            if moving.rests(found.get(thread), now):
                 self._stirring.pop(loop, None)
                 del self._blocking[loop]
 

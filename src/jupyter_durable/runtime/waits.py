@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 from jupyter_durable.errors import RunClosedError, RunParked
 from jupyter_durable.model import InboxItem
 from jupyter_durable.runtime.context import Scope
+from jupyter_durable.runtime.frames import frames
 from jupyter_durable.runtime.run import LiveRun, RunCancelled
 
 T = TypeVar("T")
@@ -236,7 +236,7 @@ class Waits:
             return False
         if isinstance(owner, asyncio.Task):
             return not self._run.turns.has_timer(owner.get_loop())
-        frame = sys._current_frames().get(owner)
+        frame = frames().get(owner)
         return frame is None or frame.f_code.co_filename.endswith(_LOCKS)
 
     def _leave(self, pending: Pending) -> None:
