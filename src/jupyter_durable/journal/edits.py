@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from jupyter_durable.journal.index import ROOT, Index
+from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.model import Draft
 
 
-def cut_at(index: Index, scope: int, pos: int) -> Draft:
+def cut_at(index: Index, scope: int, pos: int, *, keep: bool = False) -> Draft:
     """The entry that drops a step, what its scope did after it, and what the scopes around it did after that.
 
-    Strands that were spawned before it keep what they did: they do not depend on it.
+    Strands that were spawned before it keep what they did: they do not depend on it. A step around this one, in
+    whose attempt it was made, is open again, with what it had done in that attempt up to here. `keep`: the step
+    itself stays, open, to be given another result or other arguments. Raises `KeyError`.
     """
     step = index.step(scope, pos)
     if step is None:
         raise KeyError((scope, pos))
-    drop = [[scope, step.seq]]
+    drop = [[scope, step.seq + keep]]
+    opened = [[scope, pos, 0]] if keep else []
     around = [scope]
-    above = index.scopes[scope].parent
-    while above != ROOT:
-        drop.append([above, step.seq])
+    while (above := index.scopes[around[-1]].parent) != ROOT:
+        since = step.seq
+        outer = outer_step(index, around[-1])
+        if outer is not None:
+            if any(outer is left for left in index.scopes[above].steps):
+                opened.append([above, outer.pos, int(index.scopes[around[-1]].key.split(".")[1])])
+            else:  # it does not count any more: what came after it does not, either
+                since = min(since, outer.seq)
+        drop.append([above, since])
         around.append(above)
-        above = index.scopes[above].parent
     path = set(around)
     scopes = [
         child.id
         for child in index.scopes.values()
         if child.parent in path and child.id not in path and child.first_seq > step.seq and not child.dropped
     ]
-    # A step around this one, whose attempt it was made in, is made again too.
-    for place in around:
-        recorded = index.scopes[place]
-        if recorded.key.startswith("@"):
-            outer = index.step(recorded.parent, int(recorded.key[1:].split(".")[0]))
-            if outer is not None:
-                drop[around.index(recorded.parent)][1] = min(
-                    drop[around.index(recorded.parent)][1], outer.seq
-                )
-    return Draft("cut", scope, 0, {"drop": drop, "scopes": scopes, "upto": index.head})
+    return Draft("cut", scope, 0, {"drop": drop, "scopes": scopes, "upto": index.head, "open": opened})
+
+
+def outer_step(index: Index, scope: int) -> RecordedStep | None:
+    """The step whose attempt a scope is the inside of, if it is that."""
+    recorded = index.scopes[scope]
+    if not recorded.key.startswith("@"):
+        return None
+    return index.step(recorded.parent, int(recorded.key[1:].split(".")[0]))
+
+
+def outermost(index: Index, scope: int, pos: int) -> tuple[int, int]:
+    """The place of the step that a replay comes to when it comes to that one: itself, or the outermost around it.
+
+    A replay answers a step from its outcome, and does not go through what was done inside it.
+    """
+    found = scope, pos
+    while scope != ROOT:
+        outer = outer_step(index, scope)
+        if outer is not None:
+            found = outer.scope, outer.pos
+        scope = index.scopes[scope].parent
+    return found

@@ -4,7 +4,8 @@ Entries are folded in order. Four things take entries out of what replays, witho
 them from the journal:
 
 - a `retry` reopens failed steps, and what was done while their error unwound becomes history;
-- a `cut` (a fork going live in a scope) drops what its parent recorded from there on;
+- a `cut` (a fork going live in a scope) drops what its parent recorded from there on, and opens the steps
+  around that place again (or the one that is to have another result);
 - a cancellation that nothing survived (the cancel or interrupt that ended a process) leaves its
   steps open: it is confirmed only by a later start, outside any handler, in its own scope or an
   ancestor's (`_settle`). If the process was killed meanwhile it is doubtful: it may come again (a
@@ -14,160 +15,14 @@ them from the journal:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
-from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
+from jupyter_durable.journal.recorded import ARGUMENTS, MAIN, OWN, ROOT, RecordedScope, RecordedStep
+from jupyter_durable.model import Draft, Entry
 
-ROOT = 0
-"""The run itself: entries that belong to no scope, and the parent of the main scope."""
-OWN = 1 << 60
-"""A sequence number beyond every forebear's entries: what has it is this run's own."""
-MAIN = 1
-"""The scope of the cell, function or block that the run executes."""
-
-
-class RecordedStep:
-    """One step as the journal knows it. `outcome` is its checkpoint's entry, None while it is open."""
-
-    __slots__ = (
-        "approved",
-        "args",
-        "asked",
-        "attempts",
-        "began_at",
-        "began_seq",
-        "chunks",
-        "chunks_at",
-        "digest",
-        "doubtful",
-        "edit",
-        "effect",
-        "ended_at",
-        "failures",
-        "history",
-        "kind",
-        "lapsed",
-        "made",
-        "mutation",
-        "name",
-        "notes",
-        "opened_at",
-        "outcome",
-        "outcome_at",
-        "output",
-        "pos",
-        "refs",
-        "reopened",
-        "scope",
-        "seq",
-        "start_at",
-        "unseen",
-        "unwinding",
-        "wait",
-    )
-
-    def __init__(self, entry: Entry) -> None:
-        meta = entry.meta
-        self.scope = entry.scope
-        self.pos = entry.pos
-        self.seq = entry.seq
-        self.kind: StepKind = meta["k"]
-        self.name: str = meta["n"]
-        self.digest: str = meta["d"]
-        self.effect: Effect = meta.get("e", "retryable")
-        self.args: Payload | None = entry.payload
-        self.attempts: int = meta.get("a", 1)
-        self.failures = 0
-        self.outcome: Entry | None = None
-        self.unseen: Entry | None = None
-        self.output: list[Entry] | None = None
-        self.mutation: Entry | None = None
-        self.notes: list[Entry] | None = None
-        self.chunks: list[Entry] | None = None  # of a stream, delivered in the present attempt
-        self.reopened = False
-        self.history = False
-        self.doubtful = False
-        self.opened_at = self.began_at = entry.at  # began: its present attempt
-        self.began_seq = entry.seq
-        self.ended_at: float | None = None
-        # What it waits for, before its call is made (an approval) or instead of one (`journal.waits`).
-        self.wait: dict[str, Any] | None = meta.get("w")
-        self.asked = 0  # decisions about it that are consumed
-        self.approved = -1  # the start that consumed an approval
-        self.edit: Entry | None = None  # that one, if it has other arguments than the call
-        self.lapsed = False  # it was reopened, and has not begun to wait again
-        self.made = self.wait is None  # the call may have been made since the step was (re)opened
-        # "c": made while a cancel was being handled; "e": while errors of the steps `refs` were.
-        self.unwinding: str = meta.get("u", "")
-        self.refs: list[list[int]] | None = meta.get("r")
-        # Places in the replay order, filled in by `Index.events`.
-        self.start_at = -1
-        self.outcome_at = -1
-        self.chunks_at: list[int] = []
-
-    @property
-    def id(self) -> str:
-        """What people type: `scope.position`."""
-        return f"{self.scope}.{self.pos}"
-
-    @property
-    def status(self) -> str:
-        """The outcome's status, or "open"."""
-        return "open" if self.outcome is None else str(self.outcome.meta["s"])
-
-    def reopen(self) -> None:
-        """Forget the outcome; the next attempt starts a fresh child scope."""
-        self.outcome = self.unseen = self.mutation = self.output = self.ended_at = self.chunks = None
-        self.failures += 1
-        self.reopened = self.lapsed = True
-        self.made = False
-
-    def uncancel(self) -> None:
-        """The cancellation did not come again: the step is cut off, and goes on with the children it has."""
-        self.reopened = self.outcome is not None and "unmade" in self.outcome.meta
-        self.made = self.made and not self.reopened
-        self.outcome, self.unseen, self.doubtful = self.unseen, None, False
-        if self.outcome is None:
-            self.output = self.ended_at = None
-
-
-class RecordedScope:
-    """One strand of a run as the journal knows it. `n` is its place among siblings with the same key."""
-
-    __slots__ = (
-        "dropped",
-        "ended",
-        "first_seq",
-        "id",
-        "key",
-        "n",
-        "next_pos",
-        "parent",
-        "soft",
-        "spawned_at",
-        "steps",
-        "values",
-    )
-
-    def __init__(self, number: int, parent: int, key: str, n: int, first_seq: int) -> None:
-        self.id = number
-        self.parent = parent
-        self.key = key
-        self.n = n
-        self.first_seq = first_seq
-        self.steps: list[RecordedStep] = []
-        self.next_pos = 0
-        # Payloads, sealed; in journals of 0.1.0 the readings themselves.
-        self.values: list[tuple[int, Payload | dict[str, list[Any]]]] = []
-        self.dropped = False
-        # Where its parent was when it spawned this strand: the position of its next call, and the number that
-        # the next new scope of the run was to get. Unknown in journals of 0.1.0.
-        self.spawned_at: tuple[int, int] | None = None
-        # Sequence numbers of the cuts that ended this strand's replay.
-        self.ended: list[int] = []
-        # A step in here was reopened: what follows may rightly differ from what was recorded.
-        self.soft = False
+__all__ = ["ARGUMENTS", "MAIN", "OWN", "ROOT", "Index", "RecordedScope", "RecordedStep"]
 
 
 class Index:
@@ -259,7 +114,10 @@ class Index:
         elif kind == "decision":
             self.decisions[entry.meta["key"]] = entry
             if entry.scope != ROOT:
-                self._by_place[entry.scope, entry.pos].asked += 1
+                step = self._by_place[entry.scope, entry.pos]
+                step.asked += 1
+                if entry.meta["action"] == ARGUMENTS:
+                    step.edit = entry
         elif kind == "log":
             place = self._by_place.get((entry.scope, entry.pos))
             if place is None:
@@ -376,6 +234,20 @@ class Index:
                 scope.steps = [step for step in scope.steps if not since <= step.seq <= upto]
         for number in meta["scopes"]:
             self.drop_scope(self.scopes[number])
+        for number, pos, failures in meta.get("open", ()):
+            step = self._by_place[number, pos]
+            if step.outcome is not None:  # what it had done is left behind, like the steps that are dropped
+                self.abandoned.append(copy.copy(step))
+            step.open_again(failures)
+            for kept in (self._cancels, self._unwinds):
+                if step in kept:
+                    kept.remove(step)
+
+    def close_attempts(self) -> None:
+        """Take out what was done inside steps that are open: a replay that executes nothing does not come to it."""
+        for step in self._by_place.values():
+            if step.outcome is None and (inner := self.inside(step)) is not None:
+                self.drop_scope(inner)
 
     def drop_scope(self, scope: RecordedScope) -> None:
         """Take an unbound scope, and all inside it, out of what replays."""

@@ -22,7 +22,6 @@ from jupyter_durable.kernel import arguments, display
 from jupyter_durable.kernel.bracket import CellInfo
 from jupyter_durable.kernel.choosing import short
 from jupyter_durable.kernel.launching import (
-    END,
     Launch,
     Launched,
     digester,
@@ -37,12 +36,12 @@ from jupyter_durable.kernel.wrapping import WrappedTools
 from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.run import LiveRun, ReplayEnd, RunCancelled
 from jupyter_durable.session import Session, Store, open_store
+from jupyter_durable.session.opening import END
 from jupyter_durable.store.place import VARIABLE
 
 RESUME, GOTO, FORK = "@resume", "@goto", "@fork"
 """What these verbs of `%durable` turn their cell's first line into; see `kernel.magics`."""
 
-NOWHERE = (-1, -1)
 _QUIET = (RunParked, LeaseLost, RunCancelled, ReplayEnd)
 _MARKER_CALL = "get_ipython().__durable__("
 
@@ -203,9 +202,7 @@ class KernelHost:
         if step:
             session.place(index, step, record)  # a typo must not cost the namespace
         rewind(self.shell, snapshot, source, self.statements(), voice)
-        run = session.replay(record, until=step or None)
-        if not step:
-            run.options.until = NOWHERE  # the journal's end is where to stop, and no divergence
+        run = session.replay(record, until=step or END)
         line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
         launched = Launched(run, session, snapshot, line, "resume", restored=True)
         given = arguments.recorded(record.meta)
@@ -277,7 +274,7 @@ class KernelHost:
         try:
             leaf = _control_flow(error)
             if leaf is None and not isinstance(error, KeyboardInterrupt):
-                leaf = run.parked  # its code was ended for that, or has swallowed it
+                leaf = run.parked or run.ended  # its code was ended for that, or has swallowed it
             opened.activation.leave()
             self._recorder.detach()
             opened.put_back()

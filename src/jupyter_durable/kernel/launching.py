@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -42,15 +43,14 @@ from jupyter_durable.kernel.where import Place
 from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.run import LiveRun, Options
 from jupyter_durable.session import Session
+from jupyter_durable.session.opening import END
 from jupyter_durable.timeline import view
 
 if TYPE_CHECKING:
     from jupyter_durable.kernel.host import KernelHost
 
-END = "end"
-"""What `--rerun-from` takes instead of a step: fork after the last one recorded."""
-
 _FLAGS = {"tools": "--tool", "capture": "--capture", "ignore_hosts": "--ignore-host", "approve": "--approve"}
+PARK_VARIABLE = "JUPYTER_DURABLE_PARK_AFTER"
 _PATIENCE = 60.0  # seconds for which a timer is waited for where nobody watches and nothing else was said
 
 
@@ -255,7 +255,7 @@ class Launch:
     def _options(self) -> Options:
         after = timers = self.given.park_after
         if after is None and not self.place.interactive:
-            after, timers = 0.0, _PATIENCE  # nobody is there to be waited for
+            after, timers = _patience(self.place)  # nobody is there to be waited for
         return Options(
             park_after=after,
             timers=timers,
@@ -379,6 +379,15 @@ def digester(journal: Any) -> Callable[[Any], bytes]:
     """The digest by which inputs are compared, under the store's key."""
     canonical = Canonical(journal.key.derive("digest"))
     return lambda value: canonical.digest(value).value
+
+
+def _patience(place: Place) -> tuple[float | None, float | None]:
+    """Seconds to wait for people and for timers where nobody watches: in a job, what its runner was told."""
+    said = os.environ.get(PARK_VARIABLE) if place.job_id is not None else None
+    if said is None:
+        return 0.0, _PATIENCE
+    seconds = float(said) if said else None
+    return seconds, seconds
 
 
 def _inputs(record: RunRecord) -> dict[str, str]:

@@ -22,7 +22,7 @@ from jupyter_durable.errors import ApprovalRejected
 from jupyter_durable.journal.waits import approval_key
 from jupyter_durable.model import Draft, InboxItem
 from jupyter_durable.runtime.context import SCOPE
-from jupyter_durable.runtime.forms import tell
+from jupyter_durable.runtime.forms import edited_by, tell
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.origins import mark
 from jupyter_durable.runtime.run import LiveRun
@@ -36,6 +36,8 @@ def needed(step: Step) -> bool:
     """Whether a person must approve the call. Applies what was changed about it when one did."""
     recorded = step.decision.step
     if recorded is not None:
+        if recorded.edit is not None and recorded.edit.type == "decision":
+            take_edit(step)  # a fork is for it: whoever approves the call sees it as it will be made
         if recorded.wait is not None:
             step.announced = True
             return True
@@ -97,11 +99,16 @@ def change(step: Step, edit: Mapping[str, Any], by: str) -> None:
 
 
 def take_edit(step: Step) -> None:
-    """What was changed about a step when it was approved in this run holds for every attempt that follows."""
+    """What was changed about a step when it was approved in this run holds for every attempt that follows.
+
+    What a fork was made for holds in its own forks, too.
+    """
     recorded = step.decision.step
     entry = recorded.edit if recorded is not None else None
-    if entry is not None and step.edit is None and entry.seq > step.run.index.base_seq:
-        change(step, step.run.decode(entry.payload, entry.seq), str(entry.meta["ok"]))
+    if entry is None or step.edit is not None:
+        return
+    if entry.type == "decision" or entry.seq > step.run.index.base_seq:
+        change(step, step.run.decode(entry.payload, entry.seq), edited_by(entry))
 
 
 # -- waiting -----------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def _verdict(item: InboxItem) -> Verdict:
 
 def _pending(run: LiveRun, scope: Scope, step: RecordedStep) -> Pending:
     place = f"{run.id[:13]} {step.id}"
-    if step.seq == OWN:  # announced by a fork, not made
+    if step.seq == OWN or step.again:  # by a fork: what its parent did is known
         what, again, done = (
             "is about to be repeated",
             "make the call",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from jupyter_durable.model import Entry
+
 
 class Form(Protocol):
     """What may be changed about a call: its arguments, by name."""
@@ -26,6 +28,11 @@ EDITS: ContextVar[list[tuple[Mapping[str, Any], str]] | None] = ContextVar(
 )
 """A list that an instrument puts here for the time of a call says afterwards what a person changed about it, and who:
 it may tell its agent."""
+
+
+def edited_by(entry: Entry) -> str:
+    """Who wanted other arguments: in an approval, or in a fork."""
+    return str(entry.meta.get("ok") or entry.meta.get("by", ""))
 
 
 def tell(edit: Mapping[str, Any], by: str) -> None:

@@ -53,7 +53,7 @@ def is_main(names: Mapping[str, Any]) -> bool:
 
 
 class ReplayEnd(BaseException):
-    """A replay-only run has come to where it should stop (`goto`), or to the end of its journal."""
+    """A replay-only run has come to where it should stop (`goto`): to the end of what it replays."""
 
 
 class RunCancelled(BaseException):
@@ -64,7 +64,7 @@ class RunCancelled(BaseException):
 class Options:
     """How a run behaves in this process.
 
-    `replay_only`: nothing live, nothing written. `until`: stop at the call of that (scope, position).
+    `replay_only`: nothing live, nothing written. `until`: where that ends, a (scope, position); the journal, too.
     `park_after`: seconds to wait for a person or a signal before the run parks; None: for ever; `timers`: the same
     for a timer. `approve`: patterns of names of steps that a person must approve. `jitter`: gives
     seconds by which every live call is delayed (for tests). `capture`: which calls of other libraries are
@@ -177,6 +177,7 @@ class LiveRun:
         self.lost: BaseException | None = None
         self.broken: Exception | None = None
         self.parked: RunParked | None = None
+        self.ended: ReplayEnd | None = None
         self.stats = Stats()
         self.main = Scope(self, self.engine.main)
         self.random: RandomWatch | None = None
@@ -238,13 +239,32 @@ class LiveRun:
         return self._scopes == 1
 
     def stopping(self) -> BaseException | None:
-        """Why no further call may be made: the lease is lost, a write failed, the run is cancelled or parks. Else None.
+        """Why no further call may be made: the lease is lost, a write failed, the run is cancelled, parks or is at its
+        end as a replay. Else None.
 
         Code that swallows one of these meets it again at its next call.
         """
         if self.lost is None and self.cancelled_by is not None:
             return RunCancelled(f"run {self.name!r} was cancelled by {self.cancelled_by}")
-        return self.lost or self.broken or self.parked
+        return self.lost or self.broken or self.parked or self.ended
+
+    def end_replay(self, scope: Scope) -> ReplayEnd:
+        """What to raise where a replay is to stop. The tasks around that strand end, too, whatever they wait for.
+
+        At once: they must not go on with what a strand that was stopped has left (`gather(return_exceptions=True)`).
+        """
+        self.ended = end = self.ended or ReplayEnd()
+        strand = scope.parent
+        while strand is not None:
+            task = strand.owner
+            if isinstance(task, asyncio.Task) and task is not scope.owner:
+                loop = task.get_loop()
+                if asyncio._get_running_loop() is loop:
+                    task.cancel()
+                elif not loop.is_closed() and not (strand is self.main and self.blocking):
+                    loop.call_soon_threadsafe(task.cancel)
+            strand = strand.parent
+        return end
 
     def _timer_in_run(self, handle: asyncio.TimerHandle) -> bool:
         context = getattr(handle, "_context", None)

@@ -16,6 +16,7 @@ from typing import Any
 
 from jupyter_durable.journal.keys import callable_key, coroutine_key
 from jupyter_durable.runtime.context import SCOPE, Scope, current_scope, here
+from jupyter_durable.runtime.run import ReplayEnd
 
 Factory = Callable[..., Any]
 
@@ -198,6 +199,8 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
         try:
             context.run(body)
             clean = True
+        except ReplayEnd:  # no error of the thread's
+            return
         finally:
             run.close_scope(child, clean=clean)
             run.turns.thread_ends(child.owner)

@@ -22,11 +22,11 @@ from jupyter_durable.journal.retry import RetryPolicy
 from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
 from jupyter_durable.runtime import mutations
 from jupyter_durable.runtime.context import SCOPE, Attempt, Scope
-from jupyter_durable.runtime.forms import Form, tell
+from jupyter_durable.runtime.forms import Form, edited_by, tell
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.limits import Limiter
 from jupyter_durable.runtime.origins import mark, unwinding
-from jupyter_durable.runtime.run import LiveRun, ReplayEnd
+from jupyter_durable.runtime.run import LiveRun
 
 
 @dataclass(slots=True)
@@ -50,6 +50,19 @@ class Spec:
 
     def __post_init__(self) -> None:
         self.name = hide(self.name, HIDDEN)
+
+
+def _made_again(step: RecordedStep) -> Execute:
+    return Execute(step.scope, step.pos, step.attempts + 1, step.failures, step=step)
+
+
+def _not_replayed(decision: Decision) -> Decision:
+    """Where nothing may be written: whatever is not answered from the journal comes after it, like a live call."""
+    if isinstance(decision, Adopt):
+        return Execute(decision.scope, decision.pos, 1, 0)
+    if isinstance(decision, Wait) and decision.step is not None:
+        return _made_again(decision.step)
+    return decision._replace(first=()) if isinstance(decision, Execute) else decision
 
 
 class Step:
@@ -83,24 +96,19 @@ class Step:
     # -- deciding --------------------------------------------------------------------------------
 
     def decide(self, *, final: bool = False) -> Decision:
-        """What the journal says about the call. Raises `DivergenceError`, and `ReplayEnd` where a replay is to stop."""
+        """What the journal says about the call. Raises `DivergenceError`."""
         run = self.run
-        until = run.options.until
-        if until is not None and self.scope.state.at() == until:
-            raise ReplayEnd  # whatever the call is now: this is where to stop
         with run.lock:
             decision = run.engine.decide(self.scope.state, self.call, final=final)
             if run.turns.waiting:
                 run.turns.changed()
         if isinstance(decision, Diverged):
             raise self.diverged(decision)
+        if run.options.replay_only:
+            return _not_replayed(decision)
         if isinstance(decision, Execute | Adopt) and decision.first:
             run.writer.put(decision.first)  # now: the caller may be cancelled before its call is made
             self.scope.forget_readings(cut=True)
-        if until is not None:  # a scope that had to find its place first
-            step = getattr(decision, "step", None)
-            if step is not None and (step.scope, step.pos) == until and not isinstance(decision, Wait):
-                raise ReplayEnd
         return decision
 
     def diverged(self, found: Diverged) -> DivergenceError:
@@ -111,6 +119,8 @@ class Step:
         """Whether a live call must still wait for the journal to be replayed."""
         if self.run.turns.open:
             return False
+        if self.run.options.replay_only:
+            return True
         # A step cut off goes on with the children it has; they are part of the replay.
         return decision.step is None or self.run.index.inside(decision.step) is None
 
@@ -137,7 +147,7 @@ class Step:
         run = self.run
         if run.options.replay_only:
             if run.options.until is not None:
-                raise ReplayEnd
+                raise run.end_replay(self.scope)
             raise self.diverged(Diverged(None, self.call, decision.scope))
         if run.guard is not None:
             run.guard.hold(self, decision)  # after `live_turn`, it lets the call pass
@@ -214,7 +224,7 @@ class Step:
         if run.random is not None and recorded is not None and recorded.values:
             run.random.replayed(run.values_of(self.scope), step.pos)
         if step.edit is not None:
-            tell(run.decode(step.edit.payload, step.edit.seq), str(step.edit.meta["ok"]))
+            tell(run.decode(step.edit.payload, step.edit.seq), edited_by(step.edit))
         value = run.decode(outcome.payload, outcome.seq)
         if outcome.meta["s"] == "failed":
             mark(value, run.id, step.scope, step.pos)
@@ -250,6 +260,8 @@ class Step:
         Or it was an interrupt, and the process was killed before it could say so.
         """
         run = self.run
+        if step.doubtful and run.options.replay_only:
+            return _made_again(step)
         if step.doubtful:
             with run.lock:
                 again = run.engine.uncancel(step)

@@ -35,6 +35,9 @@ from jupyter_durable.store.leases import is_gone, is_same, this_owner
 from jupyter_durable.timeline import view
 
 _PICKLE = "pickle"
+END = "end"
+"""What may be said instead of a step: after the last one recorded."""
+NOWHERE = (-1, -1)
 
 
 class Session:
@@ -212,9 +215,23 @@ class Session:
         return run
 
     def replay(self, record: RunRecord, *, until: str | None = None) -> LiveRun:
-        """Go through the run's journal without writing or executing anything, up to step `until` if given."""
+        """Go through the run's journal without writing or executing anything.
+
+        `until`: a step's id, or `END`: stop (by `ReplayEnd`) where that step was about to be made, or where nothing is
+        recorded any more. Everything that had come to pass by then has again, and nothing else. Without it, the code
+        must come to its own end.
+        """
         index = self.index(record.id)
-        place = None if until is None else self.place(index, until, record)
+        if until is None:
+            return self._live(record, index, None, Options(replay_only=True))
+        place = NOWHERE
+        if until != END:
+            place = self.place(index, until, record)
+            step = index.step(*place)
+            assert step is not None
+            before = self.store.entries(record.id, upto=step.seq - 1)
+            index = Index(before, base_seq=record.base_seq)
+        index.close_attempts()
         return self._live(record, index, None, Options(replay_only=True, until=place))
 
     def _reopening(self, index: Index) -> Draft | None:

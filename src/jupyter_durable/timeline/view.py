@@ -172,7 +172,7 @@ def _edited(step: RecordedStep, render: Render) -> str | None:
     entry = step.edit
     if entry is None or entry.payload is None:
         return None
-    return f"{render(entry.payload, entry.seq, '')} (said {entry.meta['ok']})"
+    return f"{render(entry.payload, entry.seq, '')} (said {entry.meta.get('ok') or entry.meta.get('by')})"
 
 
 def _spent(index: Index, step: RecordedStep, price: Price | None) -> dict[str, Any]:
