@@ -71,7 +71,9 @@ def test_an_agent_goes_on_with_exactly_the_calls_that_are_left(
         return life, effects(made)
 
     undisturbed, wanted = live(f"{how} undisturbed")
-    assert wanted.total() == TOOLS
+    tools = wanted.total()
+    # 1.10 of smolagents takes only the first of several calls.
+    assert tools == TOOLS or (name == "smolagents" and tools == 3)
     assert "21" in str(undisturbed.answer) or "twenty-one" in str(undisturbed.answer)
     for point, nth in moments(undisturbed.points, every=False):
         trial = f"{how} {point}:{nth}"
@@ -83,6 +85,6 @@ def test_an_agent_goes_on_with_exactly_the_calls_that_are_left(
         assert goes_on(second, undisturbed, done["model"]), f"{trial}: {done} had an outcome"
         assert made <= wanted, trial
         # smolagents' own final_answer is a tool call, too, that leaves nothing outside.
-        left = TOOLS - min(done["tool"], TOOLS)
+        left = tools - min(done["tool"], tools)
         assert made.total() == left, f"{trial}: {done} had an outcome, {made} was made after {had}"
         assert nursery.status(trial) == "completed"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 import os
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from framework_runs import hit
@@ -57,15 +59,15 @@ def _graph(url: str, *, asynchronous: bool) -> Any:
     from langgraph.graph import END, START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode
 
-    tools = [tool(add), tool(later) if asynchronous else tool("later", description="Add.")(_now)]
+    tools = [tool(add), tool(later) if asynchronous else tool("later")(_now)]
     model = ChatOpenAI(model="fake-model", base_url=f"{url}/v1", api_key="fake", max_retries=0).bind_tools(
         tools
     )
 
-    def ask(state: MessagesState) -> Any:
+    def ask(state: Any) -> Any:
         return {"messages": [model.invoke(state["messages"])]}
 
-    async def ask_later(state: MessagesState) -> Any:
+    async def ask_later(state: Any) -> Any:
         return {"messages": [await model.ainvoke(state["messages"])]}
 
     built = StateGraph(MessagesState)
@@ -78,6 +80,7 @@ def _graph(url: str, *, asynchronous: bool) -> Any:
 
 
 def _now(a: int, b: int) -> int:
+    """Add two numbers."""
     hit("later", a=a, b=b)
     return a + b
 
@@ -112,7 +115,7 @@ async def langgraph_streaming(url: str) -> Any:
 
 
 def _pydantic(url: str) -> Any:
-    from pydantic_ai import Agent, ModelRetry
+    from pydantic_ai import Agent, ModelRetry, models
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -123,6 +126,9 @@ def _pydantic(url: str) -> Any:
         except ValueError as error:
             raise ModelRetry(str(error)) from error
 
+    for cached in ("_cached_async_http_client", "_cached_async_http_transport"):
+        if hasattr(models, cached):  # 1.0 shares them, with the connections of a loop that may have ended
+            getattr(models, cached).cache_clear()
     model = OpenAIChatModel("fake-model", provider=OpenAIProvider(base_url=f"{url}/v1", api_key="fake"))
     agent: Any = Agent(model, output_type=Total)
     agent.tool_plain(name="add", retries=3)(told)
@@ -209,7 +215,11 @@ def _smol(url: str, **how: Any) -> Any:
         return _now(a, b)
 
     model = OpenAIServerModel("fake-model", api_base=f"{url}/v1", api_key="fake")
-    return ToolCallingAgent(tools=[tool(add), later], model=model, verbosity_level=0, **how)
+    if "stream_outputs" not in inspect.signature(ToolCallingAgent).parameters:
+        how.pop("stream_outputs", None)  # in 1.10 only an agent's steps are a stream
+    mine = FunctionType(add.__code__, globals(), "add")  # 1.10 changes the signature of what it is given
+    mine.__doc__, mine.__annotations__ = add.__doc__, add.__annotations__
+    return ToolCallingAgent(tools=[tool(mine), later], model=model, verbosity_level=0, **how)
 
 
 def _remembered(agent: Any, answer: Any) -> Any:
@@ -226,8 +236,9 @@ def smolagents_sync(url: str) -> Any:
 
 def smolagents_streaming(url: str) -> Any:
     agent = _smol(url, stream_outputs=True)
-    events = [type(event).__qualname__ for event in agent.run(GO, stream=True)]
-    return events, _remembered(agent, "")
+    events = list(agent.run(GO, stream=True))
+    answer = getattr(events[-1], "output", events[-1])
+    return [type(event).__qualname__ for event in events], _remembered(agent, answer)
 
 
 AGENTS: dict[str, Callable[..., Any]] = {
