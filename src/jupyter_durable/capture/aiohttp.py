@@ -19,7 +19,8 @@ from typing import Any
 from jupyter_durable.capture import transports, wire
 from jupyter_durable.runtime.context import SCOPE, Scope
 from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, wanted, websocket
-from jupyter_durable.runtime.exchanges import AsyncAnswer, exchange_async
+from jupyter_durable.runtime.exchanges import exchange_async
+from jupyter_durable.runtime.responses import AsyncAnswer
 
 _tasks: set[asyncio.Task[Any]] = set()
 

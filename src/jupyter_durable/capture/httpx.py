@@ -22,8 +22,9 @@ from typing import Any
 from jupyter_durable.capture import transports, wire
 from jupyter_durable.runtime.context import SCOPE, Scope
 from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, wanted, websocket
-from jupyter_durable.runtime.exchanges import Answer, AsyncAnswer, exchange, exchange_async
+from jupyter_durable.runtime.exchanges import exchange, exchange_async
 from jupyter_durable.runtime.origins import mark
+from jupyter_durable.runtime.responses import Answer, AsyncAnswer
 
 
 class _Source:

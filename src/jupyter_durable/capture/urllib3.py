@@ -18,7 +18,8 @@ from typing import Any
 from jupyter_durable.capture import transports, wire
 from jupyter_durable.runtime.context import SCOPE, Scope
 from jupyter_durable.runtime.exchange import Ask, Head, capturing, passing, wanted
-from jupyter_durable.runtime.exchanges import Answer, exchange
+from jupyter_durable.runtime.exchanges import exchange
+from jupyter_durable.runtime.responses import Answer
 
 _PIECE = 64 * 1024
 _VERSIONS = {9: "HTTP/0.9", 10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}

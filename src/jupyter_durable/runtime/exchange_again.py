@@ -114,11 +114,17 @@ class Answered(Step):
         began = run.clock.monotonic()
         return lambda at: began + at - run.clock.monotonic()
 
-    def last_again(self, recorded: RecordedStep) -> None:
-        """The last chunk that was delivered is about to be again: if nobody asked for more then, nobody waits for it."""
+    def last_again(self, recorded: RecordedStep) -> bool:
+        """The last chunk that was delivered is about to be again: if nobody asked for more then, nobody waits for it.
+
+        Whether it was all of the response.
+        """
         outcome = recorded.outcome
-        if outcome is not None and ("left" in outcome.meta or "closed" in outcome.meta):
+        if outcome is None:
+            return False
+        if "left" in outcome.meta or "closed" in outcome.meta:
             self.closed_again(recorded)
+        return outcome.meta["s"] == "completed" and "closed" not in outcome.meta
 
     def end_again(self, recorded: RecordedStep) -> None:
         """A stream that was read to its end ends: as then, maybe by an error, which is raised."""
@@ -156,6 +162,16 @@ class Answered(Step):
                 f"{self.spec.name}: this response was read up to chunk {meta.get('n')} and left when it was "
                 "recorded, and is read further now",
                 hint=f"%durable fork {self.run.id[:13]} --at {recorded.id}",
+            )
+
+    def gone(self, recorded: RecordedStep) -> None:
+        """The consumer asks for more when its run has ended. Raises the client's own error, unless that was the end."""
+        outcome, run = recorded.outcome, self.run
+        if run.closed and (outcome is None or outcome.meta["s"] == "cancelled" or outcome.meta.get("closed")):
+            read = delivered(recorded) - 1
+            raise self.ask.cut_off(
+                f"{self.spec.name}: run {run.name!r} has recorded the {read} chunk{'s' if read != 1 else ''} of this response "
+                "that it has read itself; what was read of it after its end, it does not know"
             )
 
     def cut_off(self, recorded: RecordedStep) -> bool:
