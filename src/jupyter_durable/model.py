@@ -158,7 +158,7 @@ class RunRecord:
 class JobRecord:
     """A job's row: one headless execution of a notebook, and who is at it. Times are POSIX seconds.
 
-    `spec` is JSON data that stays as it is: `parameters`, `options` of the runner, and `limits`, which say how many
+    `spec` is JSON data that stays as it is: `sealed` parameters, `options` of the runner, and `limits`, which say how many
     jobs may run at once that have the same key. Jobs of one `submit` share a `batch` (None: begun by `run`); the higher
     `priority` goes first. `due_at`: when a worker may take it (None: not before something comes for it).
     `report` is JSON data about how it ended last; `generation` counts who was at it.
@@ -178,12 +178,6 @@ class JobRecord:
     generation: int = 0
     expires_at: float = 0.0
     report: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """What is assigned after the cell tagged `parameters`."""
-        found: Mapping[str, Any] = self.spec.get("parameters", {})
-        return found
 
 
 @dataclass(frozen=True, slots=True)

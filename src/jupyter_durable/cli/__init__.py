@@ -30,11 +30,12 @@ class _Commands(click.Group):
 
     modules = {  # noqa: RUF012 - click's Group keeps its own state on the instance
         "run": "run",
+        "resume": "run",
         "ls": "look",
         "show": "look",
         "cost": "cost",
-        "verify": "look",
         "export": "export",
+        "verify": "look",
         "waits": "people",
         "approve": "people",
         "reject": "people",

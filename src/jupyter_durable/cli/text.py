@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 
@@ -32,6 +33,16 @@ def span(seconds: float | None) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def moment(at: float) -> str:
+    """A point in time, in this machine's zone: short if it is soon.
+
+    >>> len(moment(0.0))
+    16
+    """
+    then, now = datetime.fromtimestamp(at).astimezone(), datetime.now().astimezone()
+    return then.strftime("%H:%M:%S" if then.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
 def short(text: str, width: int) -> str:

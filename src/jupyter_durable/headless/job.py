@@ -13,20 +13,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.errors import DurableError, LeaseHeldError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
-from jupyter_durable.model import FINAL, Owner, RunRecord, new_id
+from jupyter_durable.model import FINAL, JobRecord, JobStatus, Owner, RunRecord, new_id
 
 if TYPE_CHECKING:
     from jupyter_durable.journal.ports import JournalStore
 
 METADATA = "jupyter_durable"
-
-JobStatus = Literal["running", "completed", "failed", "waiting", "interrupted", "gave_up"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,9 @@ class Job:
     """One headless execution of `notebook`.
 
     `id` is a UUIDv7, a dot and the digest of the parameters, of which `kinds` are all that jobs had, the newest
-    first. `nb` is the notebook's content, and `store` what `--store` was given (None: the default store).
+    first. `nb` is the notebook's content, and `store` what `--store` was given (None: the default store); `journal` is
+    that store, if it is open. `runs_too`: runs that were begun elsewhere and go on in this job. `record`: the job as its
+    store has it, taken by this process.
     """
 
     id: str
@@ -45,6 +45,9 @@ class Job:
     store: str | None = None
     resumed: bool = False
     kinds: tuple[str, ...] = ()
+    journal: JournalStore | None = field(default=None, repr=False, compare=False)
+    record: JobRecord | None = field(default=None, repr=False, compare=False)
+    runs_too: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -55,18 +58,26 @@ class Job:
         """Whether a job of that id has the same parameters."""
         return job_id is not None and job_id.rpartition(".")[2] in self.kinds
 
-    def metadata(self, status: JobStatus) -> dict[str, Any]:
+    def metadata(
+        self, status: JobStatus, *, cells_done: int = 0, seen: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """What the output notebook says about the job. No absolute paths: notebooks are shared."""
-        return {
+        said: dict[str, Any] = {
             "job": self.id,
             "notebook": os.path.relpath(self.notebook, self.output.parent),
             "status": status,
-            "runner": asdict(_this_runner()) if status == "running" else None,
+            "runner": asdict(this_runner()) if status == "running" else None,
         }
+        if status != "completed":  # whoever takes it up must know; nobody else needs to
+            said |= {"cells_done": cells_done, "seen": dict(seen or {})}
+        return said
 
     @contextmanager
     def open_store(self) -> Iterator[JournalStore]:
         """The job's store, closed at the end of the block."""
+        if self.journal is not None:
+            yield self.journal
+            return
         from jupyter_durable.store import connect
 
         store = connect(self.store)
@@ -127,17 +138,21 @@ def _unfinished(job: Job) -> str | None:
     if found is not None:
         from jupyter_durable.store.leases import is_gone, is_same
 
-        if status == "running" and runner and not (is_same(runner, _this_runner()) or is_gone(runner)):
+        if status == "running" and runner and not (is_same(runner, this_runner()) or is_gone(runner)):
             raise LeaseHeldError(
                 f"this job is being run by {runner}",
                 owner=str(runner),
                 hint="let it finish or stop it; to run the notebook beside it give another -o and --new",
             )
-        return None if status == "completed" else found
+        return None if status in FINAL else found
     with job.open_store() as store:
+        for known in store.jobs(notebook=str(job.notebook)):
+            # What was submitted is a job of its own, and its workers' business.
+            if known.batch is None and job.is_like(known.id):
+                return None if known.status in FINAL else known.id
         for run in store.runs(notebook=str(job.notebook)):
-            if job.is_like(run.job_id):
-                return run.job_id if _is_unfinished(store.runs(job_id=run.job_id)) else None
+            if run.job_id is not None and job.is_like(run.job_id):
+                return run.job_id if _is_unfinished(runs_of(store, run.job_id)) else None
     return None
 
 
@@ -158,13 +173,38 @@ def _is_unfinished(runs: list[RunRecord]) -> bool:
     return any(run.status not in FINAL and run.id not in left_behind for run in runs)
 
 
-def _this_runner() -> Owner:
+def this_runner() -> Owner:
+    """This process, at a job."""
     from jupyter_durable.store.leases import this_owner
 
     return this_owner("jupyter durable run")
 
 
 # -- what the runner needs from the store ----------------------------------------------------------
+
+
+def marker(job_id: str) -> str:
+    """The alias by which a run that was begun elsewhere is found as one of the job's.
+
+    >>> marker("0199")
+    'job:0199'
+    """
+    return f"job:{job_id}"
+
+
+def runs_of(store: JournalStore, job_id: str) -> list[RunRecord]:
+    """The runs of a job, newest first, child runs left out; also one that was begun in a notebook and goes on here."""
+    found = [*store.runs(job_id=job_id), *store.runs(notebook=marker(job_id))]
+    return [run for run in found if run.parent_id is None]
+
+
+def last_word(job: Job) -> dict[str, Any]:
+    """What the output notebook says about an earlier call of this job; empty if there was none."""
+    try:
+        said: dict[str, Any] = json.loads(job.output.read_text("utf-8"))["metadata"][METADATA]
+        return said if said["job"] == job.id else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def progress(job: Job) -> object:
@@ -175,7 +215,7 @@ def progress(job: Job) -> object:
     with job.open_store() as store:
         return {
             run.id: sum(entry.type == "outcome" for entry in store.entries(run.id))
-            for run in store.runs(job_id=job.id)
+            for run in runs_of(store, job.id)
         }
 
 
@@ -185,7 +225,7 @@ def outlook(job: Job) -> list[str]:
 
     with job.open_store() as store:
         reader = Store(store)
-        found = store.runs(job_id=job.id)
+        found = runs_of(store, job.id)
         left_behind = {run.forked_from for run in found}
         return [
             f"resuming {run.name}: {reader.plan(run.id)}"
@@ -204,7 +244,7 @@ def wait_for_orphans(job: Job, *, patience: float = 10.0, clock: Clock | None = 
     clock = clock or SystemClock()
     end = clock.monotonic() + patience
     with job.open_store() as store:
-        owners = [run.owner for run in store.runs(job_id=job.id) if run.owner]
+        owners = [run.owner for run in runs_of(store, job.id) if run.owner]
     while any(o.host == this_host() and not is_gone(o) for o in owners) and clock.monotonic() < end:
         clock.wait(0.05)
 
@@ -212,12 +252,12 @@ def wait_for_orphans(job: Job, *, patience: float = 10.0, clock: Clock | None = 
 def remember_output(job: Job) -> None:
     """Let the runs of this job be found from its output notebook, too."""
     with job.open_store() as store:
-        for run in store.runs(job_id=job.id):
+        for run in runs_of(store, job.id):
             store.add_alias(run.id, str(job.output))
 
 
 def runs(job: Job) -> tuple[dict[str, Any], ...]:
     """The runs of this job, oldest first: id, name and status."""
     with job.open_store() as store:
-        found = store.runs(job_id=job.id)
+        found = runs_of(store, job.id)
     return tuple({"id": run.id, "name": run.name, "status": run.status} for run in reversed(found))

@@ -6,6 +6,7 @@ holds the defaults, and a cell tagged `injected-parameters` is put right after i
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -13,7 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jupyter_durable.errors import DurableError
+from jupyter_durable.codec import Codec
+from jupyter_durable.codec.secret import StoreKey
+from jupyter_durable.errors import DurableError, IntegrityError
+from jupyter_durable.model import Chunk, Payload
 
 DEFAULTS_TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
@@ -97,6 +101,33 @@ def digest(parameters: Mapping[str, Any]) -> str:
     source(parameters)
     text = json.dumps(parameters, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def sealed(parameters: Mapping[str, Any], key: StoreKey, job_id: str) -> dict[str, str]:
+    """Parameters as a store keeps them: encrypted, for one of them may be a password. `opened` has them back.
+
+    >>> from jupyter_durable.codec.secret import StoreKey
+    >>> key = StoreKey(bytes(32))
+    >>> opened(sealed({"topic": "with"}, key, "j"), key, "j")
+    {'topic': 'with'}
+    """
+    if not parameters:
+        return {}
+    body = Codec(key).seal_json(dict(parameters), bind=job_id).body
+    return {"sealed": base64.b64encode(body).decode()}
+
+
+def opened(spec: Mapping[str, Any], key: StoreKey, job_id: str) -> dict[str, Any]:
+    """The parameters of a job, from its row's `spec`."""
+    if "sealed" not in spec:
+        return {}
+    payload = Payload("sealed1", base64.b64decode(spec["sealed"]))
+    found: dict[str, Any] = Codec(key).decode(payload, bind=job_id, load=_no_chunk)
+    return found
+
+
+def _no_chunk(digest: bytes) -> Chunk:
+    raise IntegrityError("parameters have no chunks", hint="see `jupyter durable verify`")
 
 
 def inject(nb: Any, parameters: Mapping[str, Any]) -> None:
