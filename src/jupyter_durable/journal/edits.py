@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_durable.journal.index import ROOT, Index, RecordedStep
+from jupyter_durable.journal.index import ROOT, Index, RecordedScope, RecordedStep
 from jupyter_durable.model import Draft
 
 
@@ -29,13 +29,27 @@ def cut_at(index: Index, scope: int, pos: int, *, keep: bool = False) -> Draft:
                 since = min(since, outer.seq)
         drop.append([above, since])
         around.append(above)
-    path = set(around)
     scopes = [
         child.id
-        for child in index.scopes.values()
-        if child.parent in path and child.id not in path and child.first_seq > step.seq and not child.dropped
+        for n, number in enumerate(around)
+        for child in index.below.get(number, ())
+        if child.id not in around and not child.dropped and child.first_seq > step.seq
+        if _depends(index, child, step.seq, around[n - 1] if n else None)
     ]
     return Draft("cut", scope, 0, {"drop": drop, "scopes": scopes, "upto": index.head, "open": opened})
+
+
+def _depends(index: Index, strand: RecordedScope, since: int, beside: int | None) -> bool:
+    """Whether a strand that made its first call after `since` may depend on what is dropped from there on.
+
+    Not if it had been spawned by then: before any call of its parent that is dropped, and before the strand `beside`
+    (None: there is none) could have been joined, which has that place in it.
+    """
+    if strand.key[0] in "@~" or strand.spawned_at is None:
+        return True
+    pos, scopes = strand.spawned_at
+    made = any(step.seq >= since and step.pos < pos for step in index.scopes[strand.parent].steps)
+    return made or (beside is not None and beside < scopes)
 
 
 def outer_step(index: Index, scope: int) -> RecordedStep | None:
@@ -58,3 +72,9 @@ def outermost(index: Index, scope: int, pos: int) -> tuple[int, int]:
             found = outer.scope, outer.pos
         scope = index.scopes[scope].parent
     return found
+
+
+def is_left(index: Index, step: RecordedStep) -> bool:
+    """Whether an abandoned step may be made again: not one whose result was given."""
+    now = index.step(step.scope, step.pos)
+    return now is step or now is None or now.outcome is None

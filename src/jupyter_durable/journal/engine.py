@@ -48,15 +48,15 @@ __all__ = [
 
 
 class Engine(Leaving):
-    """The decisions of one run. `soft` runs (forks) cut where an unedited run would diverge.
+    """The decisions of one run. `soft` runs (forks) cut where an unedited run would diverge; `same`: see `Strands`.
 
     >>> engine = Engine(Index())
     >>> engine.decide(engine.main, Call("tool", "search", "d1"))
     Execute(scope=1, pos=0, attempt=1, failures=0, first=(), step=None, abandoned=())
     """
 
-    def __init__(self, index: Index, *, soft: bool = False) -> None:
-        super().__init__(index, soft=soft)
+    def __init__(self, index: Index, *, soft: bool = False, same: bool = False) -> None:
+        super().__init__(index, soft=soft, same=same)
         self._pure: dict[tuple[str, str, str], RecordedStep] | None = None
         self._abandoned = 0
         self._over = False

@@ -117,9 +117,12 @@ class LiveScope:
 
 
 class Strands:
-    """The strands of one run, as they execute and as they were recorded."""
+    """The strands of one run, as they execute and as they were recorded.
 
-    def __init__(self, index: Index, *, soft: bool = False) -> None:
+    `same`: a fork's code is that of its parent, so a recorded strand is where it was, however the schedule differs.
+    """
+
+    def __init__(self, index: Index, *, soft: bool = False, same: bool = False) -> None:
         self.index = index
         self.soft = soft
         self.order = Order(index.events())
@@ -135,7 +138,7 @@ class Strands:
         # What a fork has of its parent need not be what it does; when it has ended, it is all that it did.
         closed = index.closed
         ended = closed is not None and closed.seq > index.base_seq and closed.meta["s"] == "completed"
-        self._unsure = 0 if ended or not soft else index.base_seq
+        self._unsure = 0 if ended or same or not soft else index.base_seq
         self._bind(self.main, index.scopes[MAIN])
 
     def spawn(self, parent: LiveScope, key: str) -> LiveScope:

@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from jupyter_durable.codec.redaction import mask
-from jupyter_durable.errors import ApprovalRejected
+from jupyter_durable.errors import ApprovalRejected, DurableError
 from jupyter_durable.journal.waits import approval_key
 from jupyter_durable.model import Draft, InboxItem
 from jupyter_durable.runtime.context import SCOPE
@@ -108,7 +108,17 @@ def take_edit(step: Step) -> None:
     if entry is None or step.edit is not None:
         return
     if entry.type == "decision" or entry.seq > step.run.index.base_seq:
-        change(step, step.run.decode(entry.payload, entry.seq), edited_by(entry))
+        edit = step.run.decode(entry.payload, entry.seq)
+        try:
+            change(step, edit, edited_by(entry))
+        except ValueError as error:
+            if entry.type != "decision":
+                raise
+            at = f"{step.decision.scope}.{step.decision.pos}"
+            raise DurableError(
+                f"this fork was to make {step.call.name} with other arguments, and cannot: {error}",
+                hint=f"%durable fork {step.run.id[:13]} --at {at} --arguments JSON, with others",
+            ) from None
 
 
 # -- waiting -----------------------------------------------------------------------------------------

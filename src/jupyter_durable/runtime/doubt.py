@@ -80,7 +80,9 @@ def _verdict(item: InboxItem) -> Verdict:
 
 def _pending(run: LiveRun, scope: Scope, step: RecordedStep) -> Pending:
     place = f"{run.id[:13]} {step.id}"
+    unsure = "may or may not have happened"
     if step.seq == OWN or step.again:  # by a fork: what its parent did is known
+        unsure = "is about to be repeated"
         what, again, done = (
             "is about to be repeated",
             "make the call",
@@ -103,7 +105,7 @@ def _pending(run: LiveRun, scope: Scope, step: RecordedStep) -> Pending:
     return Pending(
         scope,
         "doubt",
-        f"a person: step {step.id} {step.name} may or may not have happened",
+        f"a person: step {step.id} {step.name} {unsure}",
         f"jupyter durable retry {place}{run.flags} (or supply, or fail)",
         notice=notice,
     )

@@ -158,7 +158,8 @@ class LiveRun:
         self.output = output
         self.instruments = instruments
         self.lock = threading.RLock()
-        self.engine = Engine(index, soft=record.forked_from is not None)
+        same = bool(record.meta.get("fork", {}).get("same"))  # as `session.change` says it
+        self.engine = Engine(index, soft=record.forked_from is not None, same=same)
         self.turns = Turns(self.engine, self.lock, self.clock)
         self.turns.single = self._single
         self.turns.in_run = self._timer_in_run
@@ -183,6 +184,8 @@ class LiveRun:
         self.random: RandomWatch | None = None
         self.exchanges: ExchangesPort | None = None  # once there is one
         self.wake = threading.Event()
+        # (step, recorded, fn) -> what answers a recorded call instead of the journal; tests set it.
+        self.rehearsal: Callable[[Any, RecordedStep, Any], Any] | None = None
         self.cancelled_by: str | None = None
         self._lineage = list(lineage)
         self._unwritten: list[Scope] = []

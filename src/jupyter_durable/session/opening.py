@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,9 @@ from jupyter_durable.codec import Codec, redaction
 from jupyter_durable.codec.display import show, show_call
 from jupyter_durable.errors import DurableError, RunNotFoundError, StoreError
 from jupyter_durable.journal.budget import Budget, limit
-from jupyter_durable.journal.edits import cut_at
+from jupyter_durable.journal.edits import cut_at, is_left
 from jupyter_durable.journal.engine import reopen
-from jupyter_durable.journal.index import ROOT, Index
+from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.journal.keys import parse_step_id
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import (
@@ -31,6 +31,7 @@ from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.ports import OutputPort
 from jupyter_durable.runtime.run import LiveRun, Options
+from jupyter_durable.session.change import FORKED, Change
 from jupyter_durable.store.leases import is_gone, is_same, this_owner
 from jupyter_durable.timeline import view
 
@@ -113,20 +114,62 @@ class Session:
         meta: Mapping[str, Any] | None = None,
         snapshot: Any = None,
         options: Options | None = None,
+        same: bool = False,
     ) -> LiveRun:
         """A run that shares `source`'s journal as far as it still matches.
 
         kind "edit": the same endeavour with other code or inputs; it keeps the idempotency keys of what
-        was cut off. "user": another one. `at` is a step id: that step, and what its scope and the
-        scopes around it did after it, is done anew. Raises `RunNotFoundError` for an unknown step.
+        was cut off. "user": another one. `at` is a step's id or name: that step, and what its scope and the
+        scopes around it did after it, is done anew; `same`: by the same code, with the same inputs. Raises
+        `RunNotFoundError` for an unknown step.
         """
         kill_point("before-open")
-        now = self.clock.now()
-        entries = list(self.store.entries(source.id, upto=source.head_seq))
-        index = Index(entries, base_seq=source.head_seq)
-        cut: Draft | None = None
+        record, index = self._based_on(source, kind, notebook, cell_id, job_id, meta)
+        drafts: list[Draft] = []
         if at is not None:
-            cut = cut_at(index, *self.place(index, at, source))
+            place = self.place(index, at, source)
+            forked = {"at": f"{place[0]}.{place[1]}", "how": "again", "same": same and _is_sure(source)}
+            record = replace(record, meta={**record.meta, FORKED: forked})
+            drafts.append(cut_at(index, *place))
+        return self._create(record, index, snapshot, options, drafts)
+
+    def prepare(
+        self, source: RunRecord, at: tuple[int, int], change: Change, *, meta: Mapping[str, Any] | None = None
+    ) -> RunRecord:
+        """A fork of `source` with something else at that step, which nobody executes yet: it is to be resumed."""
+        kill_point("before-open")
+        record, index = self._based_on(source, "user", None, None, None, None)
+        step = index.step(*at)
+        assert step is not None
+        forked = {
+            "at": step.id,
+            "how": change.how,
+            "same": _is_sure(source),
+            "prepared": True,
+            **(meta or {}),
+        }
+        record = replace(record, status="interrupted", meta={**record.meta, FORKED: forked})
+        cut = cut_at(index, *at, keep=change.how != "again")
+
+        def encode(value: Any, what: str) -> Payload:
+            return self.codec.encode(value, bind=record.id, has_chunk=self.store.has_chunk, what=what)
+
+        drafts = self._first(record, index, None, [cut, *change.drafts(step, encode)])
+        self.store.release(self.store.create_run(record, self.owner, ttl(), drafts))
+        kill_point("after-open")
+        return self.store.run(record.id)
+
+    def _based_on(
+        self,
+        source: RunRecord,
+        kind: ForkKind,
+        notebook: str | None,
+        cell_id: str | None,
+        job_id: str | None,
+        meta: Mapping[str, Any] | None,
+    ) -> tuple[RunRecord, Index]:
+        now = self.clock.now()
+        index = Index(self.store.entries(source.id, upto=source.head_seq), base_seq=source.head_seq)
         run_id = new_id(now)
         record = replace(
             source,
@@ -146,9 +189,9 @@ class Session:
             head_hash=source.head_hash,
             owner=None,
             generation=0,
-            meta={**source.meta, **(meta or {})},
+            meta={**{key: value for key, value in source.meta.items() if key != FORKED}, **(meta or {})},
         )
-        return self._create(record, index, snapshot, options, cut)
+        return record, index
 
     def _create(
         self,
@@ -156,20 +199,21 @@ class Session:
         index: Index,
         snapshot: Any,
         options: Options | None,
-        cut: Draft | None = None,
+        drafts: Sequence[Draft] = (),
     ) -> LiveRun:
-        opened = self._opened(record, snapshot)
-        drafts = [opened] if cut is None else [opened, cut]
-        if record.forked_from is not None and (again := self._reopening(index)) is not None:
-            drafts.insert(1, again)
         # In one transaction: a run that exists has its snapshot, whenever this process is killed.
-        lease = self.store.create_run(record, self.owner, ttl(), drafts)
+        lease = self.store.create_run(record, self.owner, ttl(), self._first(record, index, snapshot, drafts))
         before = len(index.abandoned)
         index.extend(self.store.entries(record.id, after=record.base_seq))
         kill_point("after-open")
         run = self._live(record, index, lease, options)
         run.abandoned(index.abandoned[before:])
         return run
+
+    def _first(self, record: RunRecord, index: Index, snapshot: Any, drafts: Sequence[Draft]) -> list[Draft]:
+        """A run's first entries; `index` is what it is based on."""
+        again = self._reopening(index) if record.forked_from is not None else None
+        return [self._opened(record, snapshot), *([again] if again is not None else []), *drafts]
 
     def _opened(self, record: RunRecord, snapshot: Any) -> Draft:
         payload = None
@@ -207,12 +251,19 @@ class Session:
         index.extend(self.store.append(lease, drafts, durable=True, status="running"))
         kill_point("after-open")
         run = self._live(self.store.run(record.id), index, lease, options)
+        if record.generation == 1 and record.meta.get(FORKED, {}).get("prepared"):
+            run.abandoned(self.left_behind(record, index))  # nobody has been told yet
         if failed and again is None and not still_open:
             run.notice(
                 "the error that ended this run came from no step, so there is nothing to try again: everything is "
                 "replayed, and unless the code or its inputs changed the error will be raised again"
             )
         return run
+
+    def left_behind(self, record: RunRecord, index: Index) -> list[RecordedStep]:
+        """The steps of its parent that a fork which was just made does not take over, and may make again."""
+        before = len(Index(self.store.entries(record.id, upto=record.base_seq)).abandoned)
+        return [step for step in index.abandoned[before:] if is_left(index, step)]
 
     def replay(self, record: RunRecord, *, until: str | None = None) -> LiveRun:
         """Go through the run's journal without writing or executing anything.
@@ -241,11 +292,15 @@ class Session:
         return reopen(index, [(scope, pos) for scope, pos in closed.meta.get("o", ())])
 
     def place(self, index: Index, step_id: str, record: RunRecord) -> tuple[int, int]:
-        """A step id's scope and position. Raises `RunNotFoundError`."""
+        """A step's scope and position, by its id or its name (the last one that counts). Raises `RunNotFoundError`."""
         try:
             place = parse_step_id(step_id)
         except ValueError:
-            place = (-1, -1)
+            left = set(map(id, index.abandoned))
+            named = [
+                s for s in index.all_steps() if s.name == step_id and not s.history and id(s) not in left
+            ]
+            place = (named[-1].scope, named[-1].pos) if named else (-1, -1)
         if index.step(*place) is None:
             raise RunNotFoundError(
                 f"run {record.name!r} has no step {step_id!r}",
@@ -368,3 +423,9 @@ class Session:
                 return f"<{type(error).__name__}>"
 
         return render
+
+
+def _is_sure(source: RunRecord) -> bool:
+    """Whether all that a run's journal has is what its code does: not while a fork is under way that was edited."""
+    forked = source.meta.get(FORKED, {})
+    return source.forked_from is None or bool(forked.get("same")) or source.status == "completed"

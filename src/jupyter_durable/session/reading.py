@@ -27,12 +27,14 @@ from jupyter_durable.model import (
 )
 from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.session import deciding
+from jupyter_durable.session.change import UNSET
 from jupyter_durable.session.opening import Session
 from jupyter_durable.store import connect
 from jupyter_durable.timeline import view
 
 if TYPE_CHECKING:
     from jupyter_durable.capture.wire.talk import Message
+    from jupyter_durable.session.forking import Forked
 
 
 class Store:
@@ -148,6 +150,28 @@ class Store:
         """The run as "html", "json", "otel" or "pytest"; `.write(path)` makes the files. See `jupyter_durable.export`."""
         # By name: this layer knows nothing of the one that stands on it.
         return importlib.import_module("jupyter_durable.export").export(self, run_id, format, **how)
+
+    # -- going back ------------------------------------------------------------------------------
+
+    def fork(
+        self,
+        run_id: str,
+        at: str,
+        *,
+        result: Any = UNSET,
+        arguments: Mapping[str, Any] | None = None,
+        by: str = "",
+    ) -> Forked:
+        """A run that goes on from step `at` of another one (an id or a name) where it is resumed: in its cell, by
+        `%durable resume`, in a job. In it the step has another `result`, or is made with other `arguments`, or again.
+
+        Raises `RunNotFoundError`, and `DurableError` for what does not fit.
+
+        >>> open_store().fork("research", "1.4", result=["nothing found"])  # doctest: +SKIP
+        """
+        from jupyter_durable.session import forking
+
+        return forking.fork(self, run_id, at=at, result=result, arguments=arguments, by=by)
 
     # -- deciding --------------------------------------------------------------------------------
 
