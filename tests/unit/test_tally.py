@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from runs import Bench
 import jupyter_durable as durable
 from jupyter_durable.journal.tally import kept, tally
 from jupyter_durable.session import Session, Store
+from jupyter_durable.session.watching import Watch
 from jupyter_durable.store import connect
 from jupyter_durable.timeline import view
 
@@ -36,6 +38,13 @@ def folded(store: Store, run: str) -> Any:
 def is_kept(store: Store, run: str) -> bool:
     """Whether the run's last entry has the tally, so that nothing needs to be folded."""
     return kept(list(store.journal.entries(run))[-1]) is not None
+
+
+def rows(bench: Bench) -> list[Any]:
+    """The newest run's timeline."""
+    watch = Watch(bench.facade, bench.record.id)
+    watch.read()
+    return [row for page in watch.pages() for row in page["rows"]]
 
 
 def check(bench: Bench, *, keeps: bool = True) -> Any:
@@ -207,3 +216,53 @@ def test_two_hundred_runs_cost_an_entry_each(tmp_path: Path) -> None:
         listed, folding = seconds(long.runs), seconds(lambda: [folded(long, i.id) for i in infos])
         assert listed < folding / 3, f"{listed:.3f} s, folding takes {folding:.3f} s"
         assert listed < seconds(short.runs) * 3, "a long journal is not read"
+
+
+def test_an_open_step_that_a_fork_leaves_is_cancelled(bench: Bench) -> None:
+    """Nothing comes of it any more: it is not in doubt, neither in the list nor among the steps nor in the timeline."""
+    fetch, write = (bench.tool(lambda n: n, name=name) for name in ("fetch", "write"))
+    edited = False
+
+    def agent() -> Any:
+        return [fetch(1), write(2) if edited else fetch(2)]
+
+    bench.crash("after-start", 2, agent)
+    assert bench.steps()[1].status in ("running", "in_doubt")
+    edited = True
+    assert bench.fork(agent) == [1, 2]
+    counts = check(bench)
+    assert (counts.completed, counts.in_doubt, counts.running) == (2, 0, 0)
+    assert [(s.name, s.status, s.history) for s in bench.steps()] == [
+        ("fetch", "completed", False),
+        ("fetch", "cancelled", True),
+        ("write", "completed", False),
+    ]
+    assert [row["status"] for row in rows(bench)] == ["completed", "cancelled", "completed"]
+
+
+def test_an_open_step_inside_one_that_is_over_is_cancelled(bench: Bench) -> None:
+    """A call that a tool leaves under way when it fails, in a run that fails by it."""
+    under_way: list[asyncio.Task[Any]] = []
+
+    @durable.tool
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    @durable.tool
+    async def hasty() -> None:
+        under_way.append(asyncio.ensure_future(slow()))
+        while not any(step.name == "slow" for step in bench.steps()):
+            await asyncio.sleep(0.001)
+        raise ValueError("too late")
+
+    async def agent() -> None:
+        with contextlib.suppress(ValueError):
+            await hasty()
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        bench.new(agent)
+    counts = check(bench)
+    assert (counts.failed, counts.in_doubt) == (1, 0)
+    assert [(s.name, s.status) for s in bench.steps()] == [("hasty", "failed"), ("slow", "cancelled")]
+    assert [row["status"] for row in rows(bench)] == ["failed", "cancelled"]

@@ -16,7 +16,7 @@ them from the journal:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from jupyter_durable.journal.recorded import ARGUMENTS, MAIN, OWN, ROOT, RecordedScope, RecordedStep
@@ -312,6 +312,25 @@ class Index:
                     return False
             scope = self.scopes[scope.parent]
         return True
+
+    def leaves(self, abandoned: Container[int]) -> Callable[[RecordedStep], bool]:
+        """Whether nothing comes of a step any more: a fork has left it, or the attempt that it is inside of is over.
+
+        `abandoned` are the ids of the steps in `Index.abandoned`.
+        """
+        over: dict[int, bool] = {}
+
+        def left(step: RecordedStep) -> bool:
+            if step.history or id(step) in abandoned:
+                return True
+            if step.scope == MAIN:
+                return False
+            found = over.get(step.scope)
+            if found is None:
+                found = over[step.scope] = not self.active(self.scopes[step.scope])
+            return found
+
+        return left
 
     def events(self) -> list[tuple[RecordedStep, Entry | None]]:
         """What a faithful replay goes through, in journal order: (step, None) a start, else a chunk or the outcome.

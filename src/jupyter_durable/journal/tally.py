@@ -18,7 +18,7 @@ from jupyter_durable.model import Draft, Entry
 TALLY = "t"
 """Where a `closed` entry has it."""
 
-_HARMLESS = frozenset({"scope", "values", "chunk", "attempt", "output", "mutation", "decision", "log"})
+_HARMLESS = frozenset({"values", "chunk", "output", "mutation", "decision", "log"})
 
 
 def state_of(step: RecordedStep) -> str:
@@ -34,7 +34,14 @@ def tally(index: Index) -> dict[str, int]:
     >>> tally(Index())
     {}
     """
-    return dict(Counter(state_of(step) for scope in index.scopes.values() for step in scope.steps))
+    left = index.leaves(())
+    return dict(
+        Counter(
+            "cancelled" if step.outcome is None and left(step) else state_of(step)
+            for scope in index.scopes.values()
+            for step in scope.steps
+        )
+    )
 
 
 def kept(entry: Entry | None) -> dict[str, int] | None:
@@ -55,10 +62,32 @@ class Tally:
 
     def _set(self, index: Index) -> None:
         self._counts = Counter(tally(index))
+        left = index.leaves(())
         self._open = {
-            (step.scope, step.pos): state_of(step) for step in self._steps(index) if step.outcome is None
+            (step.scope, step.pos): state_of(step)
+            for step in self._steps(index)
+            if step.outcome is None and not left(step)
         }
+        self._around: dict[int, tuple[int, int]] = {}  # the steps that scopes are inside of
+        for scope in index.scopes.values():
+            self._scope(scope.id, scope.parent, scope.key)
         self.exact = True
+
+    def _scope(self, number: int, parent: int, key: str) -> None:
+        if key.startswith("@"):
+            self._around[number] = parent, int(key[1:].partition(".")[0])
+        elif parent in self._around:
+            self._around[number] = self._around[parent]
+
+    def _covers(self, place: tuple[int, int]) -> bool:
+        """Whether open steps are inside of the one at `place`: only folding tells what becomes of them."""
+        for scope, _ in self._open:
+            around = self._around.get(scope)
+            while around is not None:
+                if around == place:
+                    return True
+                around = self._around.get(around[0])
+        return False
 
     @staticmethod
     def _steps(index: Index) -> Iterable[RecordedStep]:
@@ -82,6 +111,10 @@ class Tally:
                 self._start(draft)
             elif kind == "outcome":
                 self._end(draft)
+            elif kind == "scope":
+                self._scope(draft.scope, draft.meta["p"], draft.meta["k"])
+            elif kind == "attempt":
+                self.exact = self.exact and not (self._around and self._covers((draft.scope, draft.pos)))
             elif kind == "closed":
                 return [self._closed(d) if d is draft else d for d in drafts]
             elif kind not in _HARMLESS:
@@ -103,7 +136,11 @@ class Tally:
 
     def _end(self, draft: Draft) -> None:
         state = self._open.pop((draft.scope, draft.pos), None)
-        if state is None or draft.meta["s"] == "cancelled":
+        if (
+            state is None
+            or draft.meta["s"] == "cancelled"
+            or (self._around and self._covers((draft.scope, draft.pos)))
+        ):
             self.exact = False
         else:
             self._counts[state] -= 1

@@ -322,7 +322,9 @@ class Feed:
             "lane": step.scope,
             "kind": step.kind,
             "name": mask(step.name),
-            "status": step_status(step, alive=alive, waiting=status == "waiting"),
+            "status": step_status(
+                step, alive=alive, waiting=status == "waiting", left=index.leaves(self._abandoned)(step)
+            ),
             "at": step.opened_at,
         }
         if wait is not None and not old:
@@ -496,7 +498,8 @@ class Feed:
             elif step.outcome is None and step.id in waiting:
                 states = ("waiting",)
             else:
-                found = step_status(step, alive=alive, waiting=status == "waiting")
+                left = self.index.leaves(self._abandoned)(step)
+                found = step_status(step, alive=alive, waiting=status == "waiting", left=left)
                 states = (
                     (found, "replayed") if found == "completed" and self.index.replays(step) else (found,)
                 )

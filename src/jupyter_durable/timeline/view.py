@@ -86,9 +86,12 @@ def brief(call: str, limit: int = 80) -> str:
     return call if len(call) <= limit else call[: limit - 2].rstrip(" ,…") + "…)"
 
 
-def step_status(step: RecordedStep, *, alive: bool, waiting: bool) -> StepStatus:
-    """`alive`: a process advances the run; `waiting`: it waits for a person."""
-    if step.outcome is None and step.history:
+def step_status(step: RecordedStep, *, alive: bool, waiting: bool, left: bool = False) -> StepStatus:
+    """`alive`: a process advances the run; `waiting`: it waits for a person.
+
+    `left`: nothing comes of the step any more (see `Index.leaves`). If it is open, it has been cancelled by that.
+    """
+    if step.outcome is None and (left or step.history):
         return "cancelled"
     return status_of(state_of(step), alive=alive, waiting=waiting)
 
@@ -138,13 +141,14 @@ def steps(
     `price` prices calls that were recorded without one; `answer` renders the response of an HTTP step.
     """
     abandoned = {id(step) for step in index.abandoned}
+    left = index.leaves(abandoned)
     return [
         StepInfo(
             id=step.id,
             scope=scope_path(index, step.scope),
             kind=step.kind,
             name=step.name,
-            status=step_status(step, alive=alive, waiting=waiting),
+            status=step_status(step, alive=alive, waiting=waiting, left=left(step)),
             attempts=step.attempts,
             arguments=render(step.args, step.seq, step.name) if step.args is not None else f"{step.name}(…)",
             result=answer(step) or _result(step, render),
