@@ -118,6 +118,12 @@ class JournalStore(Protocol):
         """
         ...
 
+    def write(
+        self, lease: Lease, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None
+    ) -> None:
+        """`append` for whoever does not need to know what the drafts have become."""
+        ...
+
     def stage(self, lease: Lease, drafts: Sequence[Draft]) -> bool:
         """Keep the drafts where the death of this process cannot undo them, to be stored with the next append.
 

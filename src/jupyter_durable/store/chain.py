@@ -18,7 +18,12 @@ from jupyter_durable.store.rows import DIGEST, EntryRow, HeadRow, InboxRow, JobR
 
 Field = str | bytes | int | float | None
 
-_ENTRY = struct.Struct("<qqqdqqqqqq").pack
+ENTRY = struct.Struct("<qqqdqqqqqq")
+"""Sequence number, scope, position, time; the sizes of type, meta and codec; packed; the sizes of body and refs."""
+ABSENT = -1
+"""The size of a codec that is None."""
+
+_ENTRY = ENTRY.pack
 _HEAD = struct.Struct("<qdq").pack
 _BAD = (struct.error, TypeError, AttributeError, ValueError, OverflowError)
 """What a row raises whose columns have changed their type."""
@@ -41,6 +46,26 @@ def frame(fields: Sequence[Field]) -> bytes:
             tag, data = b"b", field
         parts += (tag, len(data).to_bytes(8, "little"), data)
     return b"".join(parts)
+
+
+def pack_entry(
+    seq: int,
+    type: str,  # noqa: A002 - an entry's own word
+    scope: int,
+    pos: int,
+    at: float,
+    meta: str,
+    codec: str | None,
+    packed: int,
+    body: bytes | None,
+    refs: bytes | None,
+) -> bytes:
+    """What is hashed of an entry, its body apart, which follows it."""
+    kind, data, links = type.encode(), meta.encode(), refs or b""
+    name = codec.encode() if codec is not None else b""
+    named, size = len(name) if codec is not None else ABSENT, len(body) if body else 0
+    sizes = _ENTRY(seq, scope, pos, at, len(kind), len(data), named, packed, size, len(links))
+    return b"".join((sizes, kind, data, name, links))
 
 
 class Chain:
@@ -70,6 +95,14 @@ class Chain:
         )
         self.start = state.digest()
 
+    def seal(self, before: bytes, packed: bytes, body: bytes | None) -> bytes:
+        """The hash of an entry that follows the one with hash `before`, from what `pack_entry` gives and its body."""
+        state = self._state.copy()
+        state.update(before + packed)
+        if body:
+            state.update(body)
+        return state.digest()
+
     def link(
         self,
         before: bytes,
@@ -84,22 +117,8 @@ class Chain:
         body: bytes | None,
         refs: bytes | None,
     ) -> bytes:
-        """The hash of an entry that follows the one with hash `before`."""
-        state = self._state.copy()
-        kind, data = type.encode(), meta.encode()
-        if codec is None:
-            sizes = _ENTRY(
-                seq, scope, pos, at, len(kind), len(data), -1, packed, len(body or b""), len(refs or b"")
-            )
-            state.update(b"".join((before, sizes, kind, data, body or b"", refs or b"")))
-        else:
-            name, value, links = codec.encode(), body or b"", refs or b""
-            sizes = _ENTRY(
-                seq, scope, pos, at, len(kind), len(data), len(name), packed, len(value), len(links)
-            )
-            state.update(b"".join((before, sizes, kind, data, name, links)))
-            state.update(value)
-        return state.digest()
+        """The same from its fields."""
+        return self.seal(before, pack_entry(seq, type, scope, pos, at, meta, codec, packed, body, refs), body)
 
     def follows(self, before: bytes, row: EntryRow) -> bool:
         """Whether `row` is unaltered and follows the entry with hash `before`."""
@@ -119,7 +138,6 @@ class Seals:
         self._run = self._state("head", b"run")
         self._head = self._state("head", b"head")
         self._registry = self._state("head", b"registry")
-        self._staged = self._state("head", b"staged")
         self._inbox = self._state("inbox")
         self._blob = self._state("blob")
         self._job = self._state("head", b"job")
@@ -154,12 +172,6 @@ class Seals:
         """The part of a head's MAC that stays the same while a lease does."""
         state = self._head.copy()
         state.update(frame((run_id, generation, owner, expires_at)))
-        return state
-
-    def staged(self, run_id: str, generation: int) -> hashlib.blake2b:
-        """The state of the MACs over what one holder of a run's lease stages."""
-        state = self._staged.copy()
-        state.update(frame((run_id, generation)))
         return state
 
     def is_head(self, run_id: str, row: HeadRow) -> bool:

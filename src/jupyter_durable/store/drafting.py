@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jupyter_durable.codec.redaction import concerns, masked
 from jupyter_durable.errors import StoreError
 from jupyter_durable.model import Draft, Entry, Payload, RunStatus
-from jupyter_durable.store.chain import Seals, seal_head
+from jupyter_durable.store.chain import Seals, pack_entry, seal_head
 from jupyter_durable.store.packing import BODY_FLOOR, pack
 from jupyter_durable.store.rows import DIGEST, SEQ, HeadRow, RunRow, as_dict, to_json
 
@@ -19,12 +19,14 @@ Prepared = tuple[str, int, int, float, str, str | None, int, bytes | None, bytes
 # Entries whose meta says something to people: the text of an error, a line of a log, what a model counted.
 _SAYS = frozenset({"outcome", "attempt", "log", "closed", "decision"})
 _FIXED = ("s", "key", "action")
+_COMPLETED = {"s": "completed"}  # what nearly every outcome says
+_COMPLETED_TEXT = to_json(_COMPLETED)
 
 
 class Pending(NamedTuple):
-    """What is staged of a run, and where its file ends."""
+    """What is staged of a run, linked to its head, and where its file ends."""
 
-    prepared: list[Prepared]
+    rows: list[Fields]
     size: int
 
 
@@ -52,40 +54,75 @@ class Live:
         self._tenure = self._seals.tenure(self.row.id, head.generation, head.owner, head.expires_at)
         self.head = head
 
+    def end(self) -> tuple[int, bytes]:
+        """The last sequence number there is, staged or stored, and the hash that the next entry is to follow."""
+        if self.pending is not None and self.pending.rows:
+            last = self.pending.rows[-1]
+            return last[0] & SEQ, last[-1]
+        head = self.head
+        return head.seq, head.hash if head.seq > self.row.base_seq else self.chain.start
+
+    def staged(self) -> list[Prepared]:
+        """What is staged, to be linked to another head."""
+        return [row[1:-1] for row in self.pending.rows] if self.pending is not None else []
+
+    def stage(self, prepared: list[Prepared]) -> tuple[list[Fields], bytes]:
+        """The rows after what there is, and what proves them (see `staging`). Changes nothing."""
+        seal, high = self.chain.seal, self.row.run << 32
+        seq, last = self.end()
+        rows: list[Fields] = []
+        parts: list[bytes] = []
+        for kind, scope, pos, at, meta, codec, packed, body, refs in prepared:
+            seq += 1
+            data = pack_entry(seq, kind, scope, pos, at, meta, codec, packed, body, refs)
+            last = seal(last, data, body)
+            rows.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
+            parts += (data, body or b"")
+        return rows, b"".join((*parts, last))
+
     def extend(
         self, prepared: list[Prepared], now: float, status: RunStatus | None = None
     ) -> tuple[HeadRow, list[Fields]]:
-        """The head and the rows after appending. Changes nothing."""
-        run, was, _, seq, before, generation, owner, expires_at, _ = self.head
-        link, last, high = self.chain.link, before if seq > self.row.base_seq else self.chain.start, run << 32
-        written: list[Fields] = []
+        """The head and the rows after appending, what is staged first. Changes nothing."""
+        run, was, _, _, _, generation, owner, expires_at, _ = self.head
+        seq, last = self.end()
+        link, high = self.chain.link, run << 32
+        written = [*self.pending.rows] if self.pending is not None else []
         for kind, scope, pos, at, meta, codec, packed, body, refs in prepared:
             seq += 1
-            before = last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
+            last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
             # Plain tuples: `EntryRow` would cost a call for each.
             written.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
+        if not written:
+            last = self.head.hash
         is_now = status or was
-        mac = seal_head(self._tenure, is_now, now, seq, before)
-        return HeadRow(run, is_now, now, seq, before, generation, owner, expires_at, mac), written
+        mac = seal_head(self._tenure, is_now, now, seq, last)
+        return HeadRow(run, is_now, now, seq, last, generation, owner, expires_at, mac), written
 
 
 def pack_payload(payload: Payload | None) -> tuple[str | None, int, bytes | None, bytes | None]:
     """A payload as the columns `codec`, `packed`, `body` and `refs`. Its chunks are left out."""
     if payload is None:
         return None, 0, None, None
-    packed, body = pack(payload.body, BODY_FLOOR)
-    refs = b"".join(payload.refs)
-    if len(refs) != DIGEST * len(payload.refs):
+    codec, body, parts, _ = payload
+    if not parts and len(body) < BODY_FLOOR:
+        return codec, 0, body, b""
+    packed, body = pack(body, BODY_FLOOR)
+    refs = b"".join(parts)
+    if len(refs) != DIGEST * len(parts):
         raise StoreError(f"the digests a payload refers to have {DIGEST} bytes each")
-    return payload.codec, packed, body, refs
+    return codec, packed, body, refs
 
 
 def prepare(draft: Draft, at: float) -> Prepared:
     """What of a draft does not depend on where it is appended. Raises `TypeError` for meta that is not JSON."""
     kind, scope, pos, meta, payload = draft
-    text = to_json(as_dict(meta))
-    if kind in _SAYS and (len(meta) > 1 or kind != "outcome") and concerns(text):
-        text = to_json({**masked(meta), **{name: meta[name] for name in _FIXED if name in meta}})
+    if meta == _COMPLETED:
+        text = _COMPLETED_TEXT
+    else:
+        text = to_json(as_dict(meta))
+        if kind in _SAYS and (len(meta) > 1 or kind != "outcome") and concerns(text):
+            text = to_json({**masked(meta), **{name: meta[name] for name in _FIXED if name in meta}})
     if payload is None:
         return kind, scope, pos, at, text, None, 0, None, None
     return kind, scope, pos, at, text, *pack_payload(payload)

@@ -37,7 +37,7 @@ from jupyter_durable.store.rows import (
     Transaction,
     split,
 )
-from jupyter_durable.store.staging import MOST, Place, dump, load
+from jupyter_durable.store.staging import MOST, Place, load, record
 
 
 class Backstop:
@@ -119,19 +119,30 @@ class Journals(ABC):
         `payload.chunks` may be any iterable: it is consumed once, chunk by chunk, inside the
         transaction. It may read this store, and must not write to it.
         """
+        written = self._write(lease, drafts, durable, status)
+        return [appended(draft, row) for draft, row in zip(drafts, written[-len(drafts) :], strict=False)]
+
+    def write(
+        self, lease: Lease, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None
+    ) -> None:
+        """See `JournalStore`."""
+        self._write(lease, drafts, durable, status)
+
+    def _write(
+        self, lease: Lease, drafts: Sequence[Draft], durable: bool, status: RunStatus | None
+    ) -> list[Fields]:
         now = self._clock.now()
         prepared = [prepare(draft, now) for draft in drafts]
         with self._turn, self._backstop, self._writing(durable=durable) as rows:
             live = self._live.get(lease.run_id)
             if live is None or live.head.generation != lease.generation:
                 live = self._load(rows, lease)
-            everything = prepared if live.pending is None else live.pending.prepared + prepared
-            head, written = live.extend(everything, now, status)
+            head, written = live.extend(prepared, now, status)
             # The MAC covers every column, so comparing it is the fence, and finds a view of ours that is stale.
             if not rows.advance_head(live.head.mac, head):
-                place, live = live.place, self._load(rows, lease)
-                live.place = place
-                head, written = live.extend(everything, now, status)
+                stale, live = live, self._load(rows, lease)
+                live.place = stale.place
+                head, written = live.extend(stale.staged() + prepared, now, status)
                 rows.advance_head(live.head.mac, head)
             for draft in drafts:
                 if draft.payload is not None and draft.payload.chunks:
@@ -143,7 +154,7 @@ class Journals(ABC):
             self._live[lease.run_id] = live
         if durable:
             self._flush()
-        return [appended(draft, row) for draft, row in zip(drafts, written[-len(drafts) :], strict=False)]
+        return written
 
     def stage(self, lease: Lease, drafts: Sequence[Draft]) -> bool:
         """See `JournalStore`."""
@@ -160,23 +171,22 @@ class Journals(ABC):
                 if place is None:
                     return False
             now = self._clock.now()
-            prepared = [prepare(draft, now) for draft in drafts]
-            before = live.pending
+            rows, proof = live.stage([prepare(draft, now) for draft in drafts])
+            data, before = record(proof), live.pending
             at = before.size if before is not None else 0
-            data = dump(prepared, live.head, at, place.key)
             if at + len(data) > MOST or not place.keep(data, at):
                 return False
             # After it was written: who takes the lease over from here on finds it there.
             if not self._is_ours(live):
                 return False
-            live.pending = Pending(prepared if before is None else before.prepared + prepared, at + len(data))
+            live.pending = Pending(rows if before is None else before.rows + rows, at + len(data))
             return True
 
     def settle(self, lease: Lease) -> None:
         """See `JournalStore`."""
         live = self._live.get(lease.run_id)
         if live is not None and live.pending is not None:
-            self.append(lease, (), durable=False)
+            self.write(lease, (), durable=False)
 
     def _store_chunks(self, rows: Transaction, payload: Payload) -> None:
         for digest, data, refs in payload.chunks:
@@ -193,8 +203,8 @@ class Journals(ABC):
             row, head = self._found(rows, run_id)
             if upto is None and head.owner is not None:
                 for path in self._left_behind(row):
-                    found = load(path, self._seals, row, head)
-                    staged += Live(self._seals, row, head).extend(found, head.updated_at)[1]
+                    live = Live(self._seals, row, head)
+                    staged += live.extend(load(path, live), head.updated_at)[1]
             parts = list(lineage.parts(rows, self._found, run_id, after, head.seq if upto is None else upto))
         stored = lineage.read(parts, self._reading, self._seals, run_id)
         return chain(stored, (lineage.entry(*fields) for fields in staged if fields[0] & SEQ > after))
@@ -223,7 +233,7 @@ class Journals(ABC):
         """Store what earlier holders of the lease have staged, and remove their files."""
         for path in self._left_behind(live.row):
             with self._turn:
-                if found := load(path, self._seals, live.row, live.head):
+                if found := load(path, live):
                     head, written = live.extend(found, self._clock.now())
                     with self._backstop, self._writing(durable=True) as rows:
                         rows.advance_head(live.head.mac, head)
@@ -258,7 +268,7 @@ class Journals(ABC):
         if known is not None and known.head.generation == lease.generation:
             live.place = known.place
             if known.pending is not None:
-                head, written = live.extend(known.pending.prepared, self._clock.now())
+                head, written = live.extend(known.staged(), self._clock.now())
                 rows.advance_head(live.head.mac, head)
                 rows.add_entries(written)
                 live.head = head

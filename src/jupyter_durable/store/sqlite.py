@@ -250,8 +250,7 @@ class SqliteStore(RowStore):
         if self._log is None:  # other machines may write here, and know nothing of what this one keeps
             return None
         try:
-            key = self._seals.staged(live.row.id, live.head.generation)
-            return Place(staging.path_of(self.path, live.row.run, live.head.generation), key)
+            return Place(staging.path_of(self.path, live.row.run, live.head.generation))
         except OSError:
             return None
 

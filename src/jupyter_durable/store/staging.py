@@ -7,9 +7,9 @@ commit.
 
     <store>-staged-<run>.<generation>      entries in order, from the first that is not stored yet
 
-The file is written from its beginning again after each append. Each record carries a MAC with the
-store's key over itself, its place in the file and the hash of the last stored entry: so what was stored
-meanwhile, what is left of earlier records, and what somebody else wrote, is told from what is staged.
+The file is written from its beginning again after each append. A record is its entries as the chain hashes
+them, and the last one's hash, which is made with the store's key and covers all that came before: so what was
+stored meanwhile, what is left of earlier records, and what somebody else wrote, is told from what is staged.
 Each holder of a lease has a file of its own: one that was paused and has been taken over spoils nothing.
 """
 
@@ -20,34 +20,29 @@ import glob
 import hmac
 import os
 import struct
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from jupyter_durable.store.chain import Seals
-from jupyter_durable.store.drafting import Prepared
-from jupyter_durable.store.rows import DIGEST, HeadRow, RunRow
+from jupyter_durable.store.chain import ABSENT, ENTRY
+from jupyter_durable.store.drafting import Live, Prepared
+from jupyter_durable.store.rows import DIGEST
 
 MOST = 16 << 10
 """Bytes of entries that are staged; more is appended at once."""
 
-_RECORD = struct.Struct(f"<qi{DIGEST}s")  # where it is, the size of its entries, their MAC
-_ENTRY = struct.Struct("<qqdqiiiii")
-_ABSENT = -1
+_SIZE = struct.Struct("<i")  # of a record's entries
 
 
 class Place:
-    """The file of one lease, made with it. key: the state of the MACs over its records.
+    """The file of one lease, made with it.
 
     Raises `FileExistsError` if another store object of this process stages for the same lease.
     """
 
-    __slots__ = ("_fd", "key", "path")
+    __slots__ = ("_fd", "path")
 
-    def __init__(self, path: Path, key: blake2b) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = key
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def keep(self, data: bytes, at: int) -> bool:
@@ -80,61 +75,56 @@ def left_behind(store: Path, run: int) -> list[Path]:
     )
 
 
-def dump(prepared: Sequence[Prepared], head: HeadRow, at: int, key: blake2b) -> bytes:
-    """A record, to be written at `at`: entries that are to follow those before it, and these the stored `head`."""
-    parts: list[bytes] = []
-    for kind, scope, pos, when, meta, codec, packed, body, refs in prepared:
-        sort, text = kind.encode(), meta.encode()
-        name = codec.encode() if codec is not None else b""
-        value, links = body or b"", refs or b""
-        sizes = (
-            len(sort),
-            len(text),
-            len(name) if codec is not None else _ABSENT,
-            len(value) if body is not None else _ABSENT,
-            len(links) if refs is not None else _ABSENT,
-        )
-        parts += (_ENTRY.pack(scope, pos, when, packed, *sizes), sort, text, name, value, links)
-    data = b"".join(parts)
-    return _RECORD.pack(at, len(data), _mac(key, head, at, data)) + data
+def record(proof: bytes) -> bytes:
+    """What is written for entries of which `proof` is what `Live.stage` gives."""
+    return _SIZE.pack(len(proof) - DIGEST) + proof
 
 
-def _mac(key: blake2b, head: HeadRow, at: int, data: bytes) -> bytes:
-    state = key.copy()
-    state.update(b"%d %d " % (head.seq, at) + head.hash)
-    state.update(data)
-    return state.digest()
-
-
-def load(path: Path, seals: Seals, row: RunRow, head: HeadRow) -> list[Prepared]:
-    """What is staged in `path` to follow `head`; nothing if there is no such file."""
+def load(path: Path, live: Live) -> list[Prepared]:
+    """What is staged in `path` to follow the head of `live`; nothing if there is no such file."""
     found: list[Prepared] = []
     try:
         data = path.read_bytes()
     except OSError:
         return found
-    key, at = seals.staged(row.id, int(path.suffix[1:])), 0
-    while at + _RECORD.size <= len(data):
-        place, size, mac = _RECORD.unpack_from(data, at)
-        entries = data[at + _RECORD.size : at + _RECORD.size + size] if size > 0 else b""
-        if place != at or len(entries) != size or not hmac.compare_digest(mac, _mac(key, head, at, entries)):
+    at = 0
+    seq, last = live.end()
+    while at + _SIZE.size <= len(data):
+        (size,) = _SIZE.unpack_from(data, at)
+        at += _SIZE.size
+        end = at + size
+        if size <= 0 or end + DIGEST > len(data):
             break
-        found += _parse(entries)
-        at += _RECORD.size + size
+        entries: list[Prepared] = []
+        while at < end and (entry := _parse(data[at:end], seq + 1)) is not None:
+            last = live.chain.seal(last, data[at : at + entry[0]], None)
+            entries.append(entry[1])
+            at += entry[0]
+            seq += 1
+        if at != end or not hmac.compare_digest(last, data[end : end + DIGEST]):
+            break
+        found += entries
+        at = end + DIGEST
     return found
 
 
-def _parse(data: bytes) -> Iterator[Prepared]:
-    at = 0
-    while at < len(data):
-        scope, pos, when, packed, *sizes = _ENTRY.unpack_from(data, at)
-        at += _ENTRY.size
-        parts: list[bytes | None] = []
-        for size in sizes:
-            parts.append(data[at : at + size] if size != _ABSENT else None)
-            at += max(size, 0)
-        kind, meta, codec, body, refs = parts
-        assert kind is not None
-        assert meta is not None
-        name = codec.decode() if codec is not None else None
-        yield kind.decode(), scope, pos, when, meta.decode(), name, packed, body, refs
+def _parse(data: bytes, seq: int) -> tuple[int, Prepared] | None:
+    """The entry `seq` at the beginning of `data`, and its size; None if it is none: left of earlier records."""
+    if len(data) < ENTRY.size:
+        return None
+    number, scope, pos, when, kind, meta, codec, packed, body, refs = ENTRY.unpack_from(data)
+    at, parts = ENTRY.size, []
+    for size in (kind, meta, max(codec, 0), refs, body):
+        parts.append(data[at : at + size])
+        at += size
+        if size < 0 or at > len(data):
+            return None
+    if number != seq:
+        return None
+    try:
+        texts = [part.decode() for part in parts[:3]]
+    except UnicodeDecodeError:
+        return None
+    if codec == ABSENT:
+        return at, (texts[0], scope, pos, when, texts[1], None, packed, None, None)
+    return at, (*texts[:1], scope, pos, when, *texts[1:], packed, parts[4], parts[3])
