@@ -121,12 +121,15 @@ class Spending:
     def take(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
         """Count what is being written; the same drafts, a `closed` one among them with the sum."""
         for draft in drafts:
-            kind, place = draft.type, (draft.scope, draft.pos)
+            kind = draft.type
             if kind == "outcome":
-                self.under_way.pop(place, None)
-                self._add(place, draft.meta.get(USED))
-            elif kind == "start" and draft.meta["k"] == "model":
-                self._names[place] = draft.meta["n"]
+                if self.under_way:
+                    self.under_way.pop((draft.scope, draft.pos), None)
+                if USED in draft.meta:
+                    self._add((draft.scope, draft.pos), draft.meta[USED])
+            elif kind == "start":
+                if draft.meta["k"] == "model":
+                    self._names[draft.scope, draft.pos] = draft.meta["n"]
             elif kind == "closed":
                 return [d._replace(meta={**d.meta, **self._meta()}) if d is draft else d for d in drafts]
         return drafts

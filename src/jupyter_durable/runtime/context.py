@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_durable.errors import DurableError, RunClosedError
 
 if TYPE_CHECKING:
-    from jupyter_durable.journal.engine import LiveScope
+    from jupyter_durable.journal.engine import Execute, LiveScope
     from jupyter_durable.runtime.run import LiveRun
     from jupyter_durable.runtime.values import Values
 
@@ -53,6 +53,36 @@ class Scope:
             if strand.values is not None:
                 strand.values.close_recorded(cut=cut)
             strand = strand.parent
+
+
+class Inside(Scope):
+    """The inside of an attempt. Its state is made when something asks for it: most attempts make no calls."""
+
+    __slots__ = ("_decision", "_state")
+
+    def __init__(self, run: LiveRun, parent: Scope, decision: Execute) -> None:
+        self.run = run
+        self.parent = parent
+        self._decision = decision
+        self._state: LiveScope | None = None
+        self.owner = None
+        self.values = None
+        self.attempt = None
+        self.inner = None
+
+    @property
+    def state(self) -> LiveScope:  # type: ignore[override]
+        """As any scope's."""
+        if self._state is None:
+            assert self.parent is not None
+            with self.run.lock:
+                self._state = self.run.engine.attempt(self.parent.state, self._decision)
+        return self._state
+
+    @property
+    def used(self) -> bool:
+        """Whether something has asked for its state."""
+        return self._state is not None
 
 
 class Attempt:

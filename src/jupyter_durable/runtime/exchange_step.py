@@ -123,7 +123,7 @@ class Exchange(Answered):
             if self.scope.inner is self.inner:
                 self.scope.inner = None
             run = self.run
-            if run.index.children or self.inner.state.replaying:
+            if self.inner.used and (run.index.children or self.inner.state.replaying):
                 with run.lock:
                     run.end_scope(self.inner, clean=clean)
         return self.left
@@ -207,7 +207,7 @@ class Exchange(Answered):
         self.exchanges.begin(self, payload)
         self.count = 1
         self.exchanges.open[self] = None
-        if self.watch is not None and run.random is not None:
+        if self.watch is not None and run.random is not None and run.random.drew(self.watch):
             run.random.after_step(run.values_of(self.scope), decision.pos, self.watch)
             self.watch = None
         kill_point("after-chunk")

@@ -137,7 +137,9 @@ def patches(reader: Reader) -> list[Any]:
 # -- global generators -------------------------------------------------------------------------------
 
 State = tuple[Any, ...]
-"""What a generator's snapshot is compared by; whoever made it can encode it."""
+"""A generator's snapshot; whoever made it can encode it."""
+Glance = tuple[Any, ...]
+"""Its counter and a few of its words: enough to tell that it was drawn from, or was given another state."""
 
 _WORDS = struct.Struct("=624I")
 _SOURCE = "random"
@@ -145,15 +147,19 @@ _BEGIN = -1
 
 
 class _Memory:
-    """A generator's own bytes, copied in 0.1 µs where `getstate` takes 10."""
+    """A generator's own bytes, copied in 0.1 µs where `getstate` takes 10. `part`: what tells its states apart."""
 
-    def __init__(self, address: int, size: int) -> None:
+    def __init__(self, address: int, size: int, part: slice) -> None:
         from ctypes import c_char
 
         self._view = (c_char * size).from_address(address)
+        self._part = part
 
     def copy(self) -> bytes:
         return self._view.raw
+
+    def glance(self) -> bytes:
+        return self._view[self._part]  # type: ignore[return-value]  # of characters, a slice is bytes
 
 
 class _Python:
@@ -169,7 +175,7 @@ class _Python:
             sys.implementation.name == "cpython"
             and type(self._inst).__basicsize__ >= object.__basicsize__ + 2500
         ):
-            memory = _Memory(id(self._inst) + object.__basicsize__, 2500)
+            memory = _Memory(id(self._inst) + object.__basicsize__, 2500, slice(20))
             if memory.copy() == self._pack():
                 self._memory = memory
 
@@ -180,6 +186,10 @@ class _Python:
     def snapshot(self) -> State:
         memory = self._memory
         return (memory.copy() if memory is not None else self._pack(), self._inst.gauss_next)
+
+    def glance(self) -> Glance:
+        memory = self._memory
+        return (memory.glance() if memory is not None else self._pack(), self._inst.gauss_next)
 
     def split(self, state: State) -> tuple[list[Any], bytes]:
         """The state as JSON data and the 624 words, which mostly stay the same."""
@@ -200,10 +210,13 @@ class _Numpy:
         self._bits = self._state._bit_generator
         if type(self._bits).__name__ != "MT19937":
             raise TypeError("set_bit_generator() was called")
-        self._twister = _Memory(self._bits.ctypes.state_address, 2500)
+        # 624 words, then the counter.
+        self._twister = _Memory(self._bits.ctypes.state_address, 2500, slice(2480, 2500))
         # Where the cached second Gaussian is; another change in there costs a record, no more.
         header = object.__basicsize__
-        self._object = _Memory(id(self._state) + header, type(self._state).__basicsize__ - header)
+        self._object = _Memory(
+            id(self._state) + header, type(self._state).__basicsize__ - header, slice(None)
+        )
 
     @classmethod
     def find(cls) -> _Numpy | None:
@@ -214,6 +227,9 @@ class _Numpy:
 
     def snapshot(self) -> State:
         return self._twister.copy(), self._object.copy()
+
+    def glance(self) -> Glance:
+        return self._twister.glance(), self._object.copy()
 
     def split(self, state: State) -> tuple[list[Any], bytes]:
         """As `_Python.split`; `state` must be of this moment, since the Gaussian is read from numpy."""
@@ -249,27 +265,33 @@ class RandomWatch:
         self._python = _Python()
         self._numpy = _Numpy.find()
         self._root: Values | None = None
-        self._initial: dict[str, tuple[State, list[Any], bytes]] = {}
+        self._begun: Glance = ()
+        self._initial: dict[str, tuple[Glance, list[Any], bytes]] = {}
 
     def begin(self, root: Values) -> None:
         """The run's code is about to start, or to start again. `root` are the values of its first scope."""
         self._root = root
         if not self._restore(root, _BEGIN):
-            self._initial = {g.key: (state := g.snapshot(), *g.split(state)) for g in self._generators()}
+            self._begun = self._glance()
+            self._initial = {g.key: (g.glance(), *g.split(g.snapshot())) for g in self._generators()}
 
-    def before_step(self) -> State:
+    def before_step(self) -> Glance:
         """A call is made live. Returns what `after_step` compares with. Before the start is committed."""
-        token = self._snapshot()
-        if self._initial:
+        token = self._glance()
+        if self._initial and token != self._begun:
             self._note_initial(token)
         return token
 
-    def after_step(self, values: Values, pos: int, token: State) -> None:
+    def drew(self, token: Glance) -> bool:
+        """Whether `after_step` has anything to record."""
+        return self._glance() != token
+
+    def after_step(self, values: Values, pos: int, token: Glance) -> None:
         """The outcome of the step at `pos` is handed to the code of the scope that `values` belongs to.
 
         Records the state if it is not `token`'s; committed, like every reading, with the next start.
         """
-        now = self._snapshot()
+        now = self._glance()
         if now == token:
             return
         if self._initial:
@@ -277,7 +299,7 @@ class RandomWatch:
         changed = {}
         for generator, before, after in zip(self._generators(), token, now, strict=False):
             if after is not None and before != after:
-                changed[generator.key] = (after, *generator.split(after))
+                changed[generator.key] = generator.split(generator.snapshot())
         self._record(values, pos, changed)
 
     def replayed(self, values: Values, pos: int) -> None:
@@ -288,29 +310,29 @@ class RandomWatch:
     def _generators(self) -> list[_Python | _Numpy]:
         return [self._python, self._numpy] if self._numpy is not None else [self._python]
 
-    def _snapshot(self) -> State:
+    def _glance(self) -> Glance:
         numpy = self._numpy
         if numpy is None:
             if "numpy.random" not in sys.modules:
-                return self._python.snapshot(), None
+                return self._python.glance(), None
             numpy = self._numpy = _Numpy.find()
         elif numpy._state._bit_generator is not numpy._bits:
             numpy = self._numpy = _Numpy.find()
-        return self._python.snapshot(), numpy.snapshot() if numpy is not None else None
+        return self._python.glance(), numpy.glance() if numpy is not None else None
 
-    def _note_initial(self, token: State) -> None:
+    def _note_initial(self, token: Glance) -> None:
         drawn = {}
         for generator, state in zip(self._generators(), token, strict=False):
             initial = self._initial.get(generator.key)
             if initial is not None and initial[0] != state:
-                drawn[generator.key] = self._initial.pop(generator.key)
+                drawn[generator.key] = self._initial.pop(generator.key)[1:]
         if drawn and self._root is not None:
             self._record(self._root, _BEGIN, drawn)
 
     @staticmethod
-    def _record(values: Values, pos: int, states: dict[str, tuple[State, list[Any], bytes]]) -> None:
+    def _record(values: Values, pos: int, states: dict[str, tuple[list[Any], bytes]]) -> None:
         item: dict[str, Any] = {"at": pos}
-        for key, (_, data, words) in states.items():
+        for key, (data, words) in states.items():
             # 2.5 KB that change every 624th draw only: written again when they have.
             known = values.memo.get(key) == words
             values.memo[key] = words

@@ -33,7 +33,7 @@ from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.journal.spend import Spend, Spending
 from jupyter_durable.journal.tally import Tally
 from jupyter_durable.model import Draft, Entry, Lease, Payload, RunRecord, RunStatus
-from jupyter_durable.runtime.context import SCOPE, Scope
+from jupyter_durable.runtime.context import SCOPE, Inside, Scope
 from jupyter_durable.runtime.origins import origins
 from jupyter_durable.runtime.ports import ExchangesPort, InstrumentsPort, OutputPort
 from jupyter_durable.runtime.turns import Turns
@@ -233,10 +233,12 @@ class LiveRun:
         with self.lock:
             return self.engine.declare(scope.state)
 
-    def inner_scope(self, scope: Scope, decision: Execute) -> Scope:
+    def inner_scope(self, scope: Scope, decision: Execute) -> Inside:
         """The scope inside an attempt."""
-        with self.lock:
-            return Scope(self, self.engine.attempt(scope.state, decision), scope)
+        inner = Inside(self, scope, decision)
+        if self.index.children:  # it may be a recorded one, which is bound now
+            inner.state  # noqa: B018
+        return inner
 
     def _single(self) -> bool:
         return self._scopes == 1
@@ -291,7 +293,7 @@ class LiveRun:
 
     def _append(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
         drafts = self._tally.take(self.spending.take(drafts))
-        self.store.append(self._may_write(), drafts, durable=durable, status=status)
+        self.store.write(self._may_write(), drafts, durable=durable, status=status)
 
     def tallied(self) -> tuple[Mapping[str, int], Spend]:
         """How many steps are in which state (see `journal.tally`), and what was spent, as counted while they are written."""

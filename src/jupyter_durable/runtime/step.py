@@ -356,11 +356,12 @@ class Step:
         SCOPE.reset(self.token)
         self.scope.inner = None
         run = self.run
-        if self.inner.state.id < 0:
-            self.inner.values = None  # what was read in an attempt without children is covered by its outcome
-        if run.index.children or self.inner.state.replaying:
+        inner = self.inner
+        if not inner.used or inner.state.id < 0:
+            inner.values = None  # what was read in an attempt without children is covered by its outcome
+        if inner.used and (run.index.children or inner.state.replaying):
             with run.lock:
-                run.end_scope(self.inner, clean=clean)
+                run.end_scope(inner, clean=clean)
         self.left = []
         if run.output is not None:
             self.left += self.outputs(run.output.stop(self.recording))
@@ -429,7 +430,7 @@ class Step:
         """The outcome is committed and about to be handed to the caller."""
         kill_point("after-outcome")
         run = self.run
-        if self.watch is not None and run.random is not None:
+        if self.watch is not None and run.random is not None and run.random.drew(self.watch):
             run.random.after_step(run.values_of(self.scope), self.decision.pos, self.watch)
 
     def again(self) -> None:

@@ -100,7 +100,10 @@ async def conduct_async(step: Step, fn: Any, execute: Callable[[Any, Any], Await
                 await turns.turn(recorded.outcome_at, recorded.scope)
             return step.deliver(recorded)
         if isinstance(decision, Execute):
-            await step.live_turn(decision)
+            if step.gated(decision) or run.guard is not None:
+                await step.live_turn(decision)
+            else:
+                step.go_live(decision)
             if step.asks():
                 await approvals.hold_async(step)
             elif step.repeats(decision):

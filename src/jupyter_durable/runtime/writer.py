@@ -38,6 +38,14 @@ class _Item:
         self.future: asyncio.Future[None] | None = None
 
 
+def at_rest(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop has nothing else to do, as far as it can be told: to empty its own pipe is nothing."""
+    ready = getattr(loop, "_ready", ())
+    return not ready or (
+        len(ready) == 1 and getattr(ready[0], "_callback", None) == getattr(loop, "_read_from_self", ready)
+    )
+
+
 def cancel_again(task: asyncio.Task[object], *message: object) -> None:
     """Cancel a task whose cancellation was held up."""
     # A timeout whose block was left meanwhile has taken its request back.
@@ -157,7 +165,7 @@ class Writer:
             await self.commit_async(drafts, durable=True)
             return
         loop = asyncio.get_running_loop()
-        idle = not len(getattr(loop, "_ready", ())) and not (in_turn and self._answering.get(loop))
+        idle = at_rest(loop) and not (in_turn and self._answering.get(loop))
         if idle and not self._queue and self._io.acquire(blocking=False):
             try:
                 if self._staged(drafts):
@@ -260,9 +268,13 @@ class Writer:
         self._tell_loops(batch)
 
     def _write_batch(self, batch: list[_Item]) -> None:
-        drafts = batch[0].drafts if len(batch) == 1 else [d for item in batch for d in item.drafts]
-        durable = any(item.durable for item in batch)
-        status = next((item.status for item in reversed(batch) if item.status is not None), None)
+        if len(batch) == 1:
+            (item,) = batch
+            drafts, durable, status = item.drafts, item.durable, item.status
+        else:
+            drafts = [draft for item in batch for draft in item.drafts]
+            durable = any(item.durable for item in batch)
+            status = next((item.status for item in reversed(batch) if item.status is not None), None)
         try:
             if durable or status is not None or not self._stage(drafts):
                 self._append(drafts, durable, status)
@@ -300,7 +312,7 @@ class Writer:
     def _next_answer(self, loop: asyncio.AbstractEventLoop, answers: deque[_Item], turns: int) -> None:
         # One outcome, and when the loop has come to rest the next: a replay cannot tell which were committed
         # together, and whoever waits for the first of them must find as many as then.
-        if turns < RESTLESS and len(getattr(loop, "_ready", ())):
+        if turns < RESTLESS and not at_rest(loop):
             loop.call_soon(self._next_answer, loop, answers, turns + 1)
             return
         _tell(answers[0])
