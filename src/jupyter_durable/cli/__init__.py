@@ -30,7 +30,11 @@ class _Commands(click.Group):
 
     modules = {  # noqa: RUF012 - click's Group keeps its own state on the instance
         "run": "run",
+        "submit": "queue",
+        "worker": "queue",
         "resume": "run",
+        "jobs": "queue",
+        "wait": "queue",
         "ls": "look",
         "show": "look",
         "cost": "cost",

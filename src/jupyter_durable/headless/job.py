@@ -113,15 +113,21 @@ def open_job(
             hint=f"choose another: -o {default_output(notebook).name}",
         )
     parameters = parameters or {}
-    plain = params.digest(parameters)
-    job = Job("", notebook, output, save.read(notebook), parameters, store, kinds=(plain,))
-    with job.open_store() as opened:  # under its key: a short parameter could be guessed from a plain digest
-        keyed = opened.key.mac("digest", b"parameters", plain.encode()).hex()[:16]
-    job_id = f"{new_id((clock or SystemClock()).now())}.{keyed}"
-    job = replace(job, id=job_id, kinds=(keyed, plain))
+    job = Job("", notebook, output, save.read(notebook), parameters, store)
+    with job.open_store() as opened:
+        known = kinds(parameters, opened)
+    job_id = f"{new_id((clock or SystemClock()).now())}.{known[0]}"
+    job = replace(job, id=job_id, kinds=known)
     if (unfinished := _unfinished(job)) is None or new:
         return job
     return replace(job, id=unfinished, resumed=True)
+
+
+def kinds(parameters: Mapping[str, Any], store: JournalStore) -> tuple[str, ...]:
+    """What stands for parameters in the ids of jobs of a store, the newest way first."""
+    plain = params.digest(parameters)
+    # Under its key: a short parameter could be guessed from a plain digest.
+    return store.key.mac("digest", b"parameters", plain.encode()).hex()[:16], plain
 
 
 def default_output(notebook: Path) -> Path:

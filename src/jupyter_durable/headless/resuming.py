@@ -31,9 +31,14 @@ def find(store: JournalStore, what: str, *, output: Path | None = None, url: str
 
 
 def stored(
-    store: JournalStore, record: JobRecord, url: str | None = None, *, notebook: Path | None = None
+    store: JournalStore,
+    record: JobRecord,
+    url: str | None = None,
+    *,
+    notebook: Path | None = None,
+    taken: bool = False,
 ) -> Job:
-    """A job as its row says. Raises `DurableError` if its notebook cannot be read."""
+    """A job as its row says; `taken`: by this process. Raises `DurableError` if its notebook cannot be read."""
     if record.status in FINAL:
         raise DurableError(
             f"job {record.id[:13]} is {record.status}",
@@ -44,7 +49,7 @@ def stored(
     where = notebook or Path(record.notebook)
     output = Path(record.output)
     nb = _of_cell(runs[0]) if runs else save.read(where)
-    begun = record.status != "queued" or record.generation > 1
+    begun = record.generation > int(taken)
     return Job(record.id, where, output, nb, values, url or store.url, begun, journal=store, runs_too=runs)
 
 

@@ -84,7 +84,8 @@ class JobReport:
     """How a call of a job ended.
 
     `cell` (counted from 1) and `where` (for people) say where it stopped early, `error` why; `seconds`
-    is the time this call took. One that waits says for what, until when, and which run (`waits`).
+    is the time this call took. `cost` (USD) is that of its runs, in all calls, and `result` what the last cell
+    showed as its value, as text. One that waits says for what, until when, and which run (`waits`).
     """
 
     job_id: str
@@ -101,6 +102,8 @@ class JobReport:
     where: str | None = None
     error: str | None = None
     runs: tuple[dict[str, Any], ...] = ()
+    cost: float = 0.0
+    result: str | None = None
     parked: Parked | None = field(default=None, repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -142,13 +145,14 @@ def run_job(
     tell: Callable[[str], None] = lambda line: None,
     event: Callable[..., None] = lambda kind, **facts: None,
     control: Control | None = None,
+    requeue: bool = False,
     clock: Clock | None = None,
 ) -> JobReport:
     """Execute the job and say how it ended.
 
     See `Options` for what is not said here. `tell` gets one line each time something happens that a person should
     know, `event` a word and facts for programs. SIGINT and SIGTERM (in a main thread) and `control` interrupt the cell
-    that runs, save, and end the job as `interrupted`. Raises `LeaseHeldError` if another process is at it, and
+    that runs, save, and end the job as `interrupted`; `requeue`: for a worker to go on with. Raises `LeaseHeldError` if another process is at it, and
     `DurableError` for what is wrong before the first cell: no such kernel, an output that cannot be written.
 
     >>> run_job(open_job(Path("research.ipynb"))).exit_code  # doctest: +SKIP
@@ -157,9 +161,8 @@ def run_job(
     clock = clock or SystemClock()
     options = Options(max_restarts, timeout, kernel, park_after, hang_after)
     with job.open_store() as store:
-        return _Call(
-            replace(job, journal=store), store, options, tell, event, control or Control(), clock
-        ).run()
+        call = _Call(replace(job, journal=store), store, options, tell, event, control or Control(), clock)
+        return call.run(requeue=requeue)
 
 
 class _Call:
@@ -187,7 +190,7 @@ class _Call:
         self.last = last_word(job)
         self.repeats = Repeats(self.last.get("seen"))
 
-    def run(self) -> JobReport:
+    def run(self, *, requeue: bool) -> JobReport:
         job, nb = self.job, self.job.nb
         started = self.clock.monotonic()
         name = _kernel_name(nb, self.options.kernel)
@@ -209,6 +212,8 @@ class _Call:
             found = self._report(status, self.clock.monotonic() - started)
             report = found.as_json()
             due = found.parked.until if found.parked is not None else None
+            if requeue and status == "interrupted":
+                due = self.clock.now()
             return found
         except DurableError as error:
             report = {"status": "failed", "error": str(error), "output": str(job.output)}
@@ -301,8 +306,16 @@ class _Call:
             where=client.where if early else None,
             error=mask(why) if (why := client.why or self.unsaved) else why,
             runs=runs(job),
+            cost=self._cost(),
+            result=_result(job.nb) if not early else None,
             parked=parked(self.store, job.id) if status == "waiting" else None,
         )
+
+    def _cost(self) -> float:
+        from jupyter_durable.session import Store
+
+        reader = Store(self.store)
+        return round(sum(reader.run(run.id).cost for run in runs_of(self.store, self.job.id)), 9)
 
     # -- what the client asks for ----------------------------------------------------------------
 
@@ -338,6 +351,17 @@ class _Call:
         if self.client is not None:
             status: JobStatus = "cancelled" if why == "it was cancelled" else "interrupted"
             self.client.abandon(status, why)
+
+
+def _result(nb: Any) -> str | None:
+    for cell in reversed(nb.cells):
+        if cell.cell_type == "code" and cell.source.strip():
+            for output in reversed(cell.outputs):
+                if output.output_type == "execute_result" and "text/plain" in output.data:
+                    text = mask("".join(output.data["text/plain"]))
+                    return text if len(text) <= 500 else f"{text[:499]}…"
+            return None
+    return None
 
 
 async def _with_signals(client: JobClient, control: Control) -> JobStatus:

@@ -233,6 +233,10 @@ class JournalStore(Protocol):
         """
         ...
 
+    def cancel_job(self, job_id: str) -> bool:
+        """End a job for good, also one that somebody holds: it is not theirs any more. False: it had ended."""
+        ...
+
     def next_due(self) -> float | None:
         """When the next job is due that nobody holds; None: none is."""
         ...

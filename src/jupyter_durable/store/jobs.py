@@ -17,7 +17,7 @@ from jupyter_durable.errors import (
     RunNotFoundError,
     StoreError,
 )
-from jupyter_durable.model import JobRecord, JobStatus, Owner
+from jupyter_durable.model import FINAL, JobRecord, JobStatus, Owner
 from jupyter_durable.store import leases, lineage
 from jupyter_durable.store.journals import Journals
 from jupyter_durable.store.rows import (
@@ -34,6 +34,8 @@ from jupyter_durable.store.rows import (
 _PAGE = 100
 ABANDONED = "abandoned"
 """In the report of a job: how often those who held it have been gone, since it was left last."""
+DUE = "due"
+"""In the report of a job that somebody has taken: when it was due."""
 
 
 class Jobs(Journals):
@@ -133,17 +135,17 @@ class Jobs(Journals):
         return to_job(taken)
 
     def _take(self, rows: Transaction, row: JobRow, owner: Owner, now: float, ttl: float) -> JobRow:
-        report = row.report
-        if (
-            row.owner is not None
-        ):  # whoever held it is gone: a job that ends its runners must not do so for ever
-            said = to_job(row).report
-            report = to_json({**said, ABANDONED: said.get(ABANDONED, 0) + 1})
+        report = dict(to_job(row).report)
+        # Whoever held it is gone: a job that ends its runners must not do so for ever.
+        if row.owner is not None:
+            report[ABANDONED] = report.get(ABANDONED, 0) + 1
+        if row.due_at is not None:
+            report[DUE] = row.due_at
         return self._put(
             rows,
             row._replace(
                 status="running",
-                report=report,
+                report=to_json(report),
                 updated_at=now,
                 due_at=None,
                 generation=row.generation + 1,
@@ -201,6 +203,18 @@ class Jobs(Journals):
                     due_at=at, status=status or row.status, owner=None, updated_at=self._clock.now()
                 ),
             )
+            rows.commit()
+        self._flush()
+        return True
+
+    def cancel_job(self, job_id: str) -> bool:
+        """See `JournalStore`."""
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
+            row = self._job(rows, job_id)
+            if row.status in FINAL:
+                return False
+            gone = row._replace(status="cancelled", due_at=None, owner=None, expires_at=0.0)
+            self._put(rows, gone._replace(generation=row.generation + 1, updated_at=self._clock.now()))
             rows.commit()
         self._flush()
         return True
