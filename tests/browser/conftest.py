@@ -84,6 +84,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A running JupyterLab with our extension."""
+    for name in ("jupyterlab", "nbformat"):
+        if importlib.util.find_spec(name) is None:
+            missing(f"{name} (pip install -e '.[browser]')")
+    server = Lab(tmp_path_factory.mktemp("extended"), extension=True)
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def notebook(chromium: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
     """Opens notebooks."""

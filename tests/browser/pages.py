@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "src" / "jupyter_durable" / "labextension"
 SCRIPT = ROOT / "src" / "jupyter_durable" / "timeline" / "timeline.js"
 FLAGS = [
     "--no-sandbox",
@@ -130,9 +131,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Lab:
-    """A JupyterLab server on loopback, with directories of its own."""
+    """A JupyterLab server on loopback, with directories of its own.
 
-    def __init__(self, folder: Path) -> None:
+    extension: whether ours is there, as the source tree has it, whatever is installed.
+    """
+
+    def __init__(self, folder: Path, *, extension: bool = False) -> None:
         self.folder = folder
         self.work = folder / "work"
         self.store = folder / "journal.db"
@@ -158,10 +162,28 @@ class Lab:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "PYTHONPATH": str(ROOT / "src"),
         }
+        self._set_up(extension)
         settings = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-        self._log = (folder / "lab.log").open("wb")
+        self.start()
+
+    def _set_up(self, extension: bool) -> None:
+        config, data = self.folder / "jupyter_config_dir", self.folder / "path"
+        (config / "jupyter_server_config.d").mkdir()
+        (config / "labconfig").mkdir()
+        server = {"jpserver_extensions": {"jupyter_durable.server": extension}}
+        (config / "jupyter_server_config.d" / "jupyter_durable.json").write_text(json.dumps({"ServerApp": server}))
+        off = {"disabledExtensions": {"jupyter-durable": not extension}}
+        (config / "labconfig" / "page_config.json").write_text(json.dumps(off))
+        (data / "labextensions").mkdir(parents=True)
+        if extension:
+            (data / "labextensions" / "jupyter-durable").symlink_to(BUNDLE)
+            self.env["JUPYTER_PATH"] = str(data)
+
+    def start(self) -> None:
+        """Start the server (again, on the same port), and wait until it answers."""
+        self._log = (self.folder / "lab.log").open("ab")
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",

@@ -207,6 +207,7 @@ class Backend:
             "name": mask(record.name),
             "status": status,
             "live": alive and record.status not in FINAL,
+            "cut": record.status == "running" and not alive,
             "path": self._path(record.notebook),
             "notebook": mask(record.notebook) if record.notebook else None,
             "cell": record.cell_id,

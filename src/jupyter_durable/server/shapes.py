@@ -28,7 +28,7 @@ WHAT = "arguments|result|error|messages|text|output|log"
 class RunItem(TypedDict):
     """A run in a list.
 
-    `live`: a process advances it. `path`: its notebook as the server's file browser names it, None outside of its
+    `live`: a process advances it; `cut`: the one that did is gone without a word. `path`: its notebook as the server's file browser names it, None outside of its
     root; `notebook`: the same for people. `cell`: the id of its cell. `done`: steps that a resume replays,
     `steps`: those recorded. `left`: a fork goes on with it, so that nothing is to be done about it here.
     """
@@ -37,6 +37,7 @@ class RunItem(TypedDict):
     name: str
     status: RunStatus
     live: bool
+    cut: bool
     path: str | None
     notebook: str | None
     cell: str | None

@@ -1,0 +1,117 @@
+// What can be done about runs, wherever a button for it is.
+
+import type { JupyterFrontEnd } from "@jupyterlab/application";
+import { Dialog, Notification, showDialog } from "@jupyterlab/apputils";
+import type { IDocumentManager } from "@jupyterlab/docmanager";
+import type { INotebookTracker, NotebookPanel } from "@jupyterlab/notebook";
+import type { TranslationBundle } from "@jupyterlab/translation";
+
+import type { Live } from "./live.js";
+import { isOver } from "./logic/runs.js";
+import { tab } from "./renderer.js";
+import type { Resumer } from "./resume.js";
+import type { RunItem, Wait } from "./types.js";
+
+export class Actions {
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly live: Live,
+    private readonly tracker: INotebookTracker,
+    private readonly documents: IDocumentManager | null,
+    private readonly resumer: Resumer,
+    private readonly trans: TranslationBundle,
+  ) {}
+
+  /** The run of that id, known or not. */
+  run(id: unknown): RunItem | undefined {
+    return typeof id === "string" ? this.live.runs.get(id) : undefined;
+  }
+
+  /** The newest run of the active cell. */
+  ofActiveCell(): RunItem | undefined {
+    const cell = this.tracker.activeCell;
+    const path = this.tracker.currentWidget?.context.path;
+    if (!cell || !path) return undefined;
+    const { id, sharedModel, type } = cell.model;
+    return this.live.runs.ofCell(plain(path), { id, type, source: sharedModel.getSource() });
+  }
+
+  async resume(run: RunItem): Promise<void> {
+    await this.attempt(async () => {
+      const panel = await this.notebook(run);
+      if (panel) await this.resumer.resume(panel, run);
+    });
+  }
+
+  /** Its notebook, with its cell in sight. */
+  async reveal(run: RunItem): Promise<void> {
+    await this.attempt(async () => {
+      const panel = await this.notebook(run);
+      if (panel) this.resumer.reveal(panel, run);
+    });
+  }
+
+  /** Its timeline, in a tab. */
+  open(id: string): void {
+    const name = this.run(id)?.name ?? id.slice(0, 13);
+    const known = [...this.app.shell.widgets("main")].find((widget) => widget.id === `jupyter-durable-${id}`);
+    const widget = known ?? tab(this.live, id, name, this.trans);
+    if (!known) this.app.shell.add(widget, "main", { mode: "split-right" });
+    this.app.shell.activateById(widget.id);
+  }
+
+  async decide(run: RunItem, wait: Wait, action: string): Promise<void> {
+    if (action === "approve" || action === "reject" || action === "retry") {
+      await this.attempt(async () => {
+        await this.live.client.decide(run.id, { key: wait.key, action });
+      });
+    } else this.open(run.id); // there is a form for it
+  }
+
+  async cancel(run: RunItem): Promise<void> {
+    if (isOver(run)) return;
+    const asked = await showDialog({
+      title: this.trans.__("End the run %1 for good?", run.name),
+      body: this.trans.__("What is recorded stays, and nothing goes on with it."),
+      buttons: [
+        Dialog.cancelButton({ label: this.trans.__("Keep it") }),
+        Dialog.warnButton({ label: this.trans.__("End it") }),
+      ],
+    });
+    if (asked.button.accept) await this.attempt(() => this.live.client.cancel(run.id));
+  }
+
+  /** Its notebook, opened if it is not; null: it is not among the server's files, which is said. */
+  private async notebook(run: RunItem): Promise<NotebookPanel | null> {
+    const path = run.path;
+    if (path !== null) {
+      const open = this.tracker.find((panel) => plain(panel.context.path) === path);
+      const panel = open ?? (this.documents?.openOrReveal(path) as NotebookPanel | undefined);
+      if (panel) {
+        this.app.shell.activateById(panel.id);
+        await panel.revealed;
+        return panel;
+      }
+    }
+    Notification.warning(
+      this.trans.__(
+        "The notebook of %1 cannot be opened from here: %2",
+        run.name,
+        run.notebook ?? this.trans.__("none"),
+      ),
+    );
+    return null;
+  }
+
+  /** Do something, and say why if it is refused. */
+  private async attempt(what: () => Promise<unknown>): Promise<void> {
+    try {
+      await what();
+    } catch (error) {
+      Notification.error(error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** A path without its drive: runs know the file. */
+export const plain = (path: string): string => path.replace(/^[A-Za-z]+:/, "").replace(/^\/+/, "");

@@ -1,0 +1,125 @@
+// Running the cell of a run again: in whatever state the notebook's kernel is.
+
+import type { Cell } from "@jupyterlab/cells";
+import type { NotebookPanel } from "@jupyterlab/notebook";
+import { NotebookActions } from "@jupyterlab/notebook";
+import type { Kernel } from "@jupyterlab/services";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import { Signal } from "@lumino/signaling";
+
+import type { CellLike } from "./logic/cells.js";
+import { inTheWay, missing, placeOf, setUp } from "./logic/cells.js";
+import type { RunItem } from "./types.js";
+
+/** A resume that failed for want of names that could not be brought back. */
+export interface Wanting {
+  panel: NotebookPanel;
+  run: RunItem;
+  names: string[];
+}
+
+const PATIENCE = 60_000;
+
+/** The cells of a notebook, as the logic looks at them. */
+export function cellsOf(panel: NotebookPanel): CellLike[] {
+  return panel.content.widgets.map(({ model }) => ({
+    id: model.id,
+    type: model.type,
+    source: model.sharedModel.getSource(),
+  }));
+}
+
+export class Resumer {
+  readonly wanting = new Signal<this, Wanting>(this);
+  private under = new Set<string>();
+
+  constructor(private readonly trans: TranslationBundle) {}
+
+  /** Whether a run's cell is being run again. */
+  isUnderWay(run: string): boolean {
+    return this.under.has(run);
+  }
+
+  /** Bring a run's cell into sight. */
+  reveal(panel: NotebookPanel, run: RunItem): Cell | null {
+    const place = placeOf(run, cellsOf(panel));
+    const cell = panel.content.widgets[place] ?? null;
+    if (cell) {
+      panel.content.activeCellIndex = place;
+      void panel.content.scrollToItem(place, "smart");
+    }
+    return cell;
+  }
+
+  /**
+   * Run the cell of `run` again, with the set-up cells before it if `prepared`. Throws what keeps it from being run.
+   * Nothing else is executed: the run brings its names with it.
+   */
+  async resume(panel: NotebookPanel, run: RunItem, prepared = false): Promise<void> {
+    if (this.under.has(run.id)) return;
+    this.under.add(run.id);
+    try {
+      await panel.context.ready;
+      const cell = this.reveal(panel, run);
+      if (!cell) throw new Error(this.trans.__("The cell of %1 is not in this notebook any more.", run.name));
+      const flag = inTheWay(cell.model.sharedModel.getSource());
+      if (flag) {
+        throw new Error(
+          this.trans.__("The cell's first line says %1: take that out and run the cell, and it resumes.", flag),
+        );
+      }
+      await this.kernel(panel);
+      const { content, sessionContext } = panel;
+      if (prepared) {
+        const before = setUp(cellsOf(panel), content.widgets.indexOf(cell)).map((at) => content.widgets[at]);
+        const these = before.filter((one): one is Cell => one !== undefined);
+        if (these.length && !(await NotebookActions.runCells(content, these, sessionContext))) return;
+      }
+      content.activeCellIndex = content.widgets.indexOf(cell);
+      if (await NotebookActions.runCells(content, [cell], sessionContext)) return;
+      const names = missing(texts(cell));
+      if (names.length && !prepared) this.wanting.emit({ panel, run, names });
+    } finally {
+      this.under.delete(run.id);
+    }
+  }
+
+  /** A kernel that answers, with our extension loaded: started if there is none, waited for while it restarts. */
+  private async kernel(panel: NotebookPanel): Promise<void> {
+    const { sessionContext } = panel;
+    await sessionContext.ready;
+    if (!sessionContext.session?.kernel) await sessionContext.startKernel();
+    else if (sessionContext.session.kernel.status === "dead") await sessionContext.restartKernel();
+    const deadline = Date.now() + PATIENCE;
+    for (;;) {
+      const kernel = sessionContext.session?.kernel;
+      if (kernel?.connectionStatus === "connected" && ["idle", "busy"].includes(kernel.status)) {
+        await load(kernel);
+        return;
+      }
+      if (Date.now() > deadline) throw new Error(this.trans.__("The kernel does not answer."));
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  }
+}
+
+/** `%load_ext`, which changes nothing where it was done before. */
+async function load(kernel: Kernel.IKernelConnection): Promise<void> {
+  const code = "get_ipython().extension_manager.load_extension('jupyter_durable')";
+  await kernel.requestExecute({ code, silent: true, store_history: false, allow_stdin: false, stop_on_error: false })
+    .done;
+}
+
+/** What a cell's outputs say, as text. */
+function texts(cell: Cell): string[] {
+  const outputs = (cell.model.sharedModel as { outputs?: unknown }).outputs;
+  const found: string[] = [];
+  for (const output of Array.isArray(outputs) ? (outputs as Record<string, unknown>[]) : []) {
+    const data = output.data as Record<string, unknown> | undefined;
+    for (const text of [data?.["text/plain"], output.text, output.evalue]) {
+      if (typeof text === "string") found.push(text);
+      else if (Array.isArray(text)) found.push(text.join(""));
+    }
+  }
+  return found;
+}
