@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import click
@@ -53,14 +52,14 @@ def export(
         return
     if run is None:
         raise click.UsageError("say which RUN: jupyter durable ls lists them")
+    from jupyter_durable.export import folder_of
     from jupyter_durable.session import open_store
 
     how: dict[str, Any] = {}
     if endpoint is not None:
         how["endpoint"] = endpoint
-    if format_ == "pytest" and output not in (None, "-"):
-        target = Path(str(output))
-        how["folder"] = target if target.is_dir() else target.parent
+    if format_ == "pytest" and output != "-":
+        how["folder"] = folder_of(output, format_)
     with closing(open_store(store)) as opened:
         made = opened.export(run, format=format_, **how)
     if output == "-":

@@ -54,12 +54,12 @@ class Exported:
         return next((data.decode() for data in self.files.values()), "")
 
     def write(self, path: str | Path | None = None) -> list[Path]:
-        """Write the files: the main one to `path`, others beside it; None or a directory: under their own names.
+        """Write the files: the main one to `path`, others beside it; None or a folder: under their own names.
 
         Each is there whole or not at all. Returns where they are. Raises `OSError`.
         """
-        target = Path(path) if path is not None else Path()
-        folder, first = (target, None) if target.is_dir() else (target.parent, target.name)
+        folder = folder_of(path, self.format)
+        first = None if path is None or Path(path) == folder else Path(path).name
         folder.mkdir(parents=True, exist_ok=True)
         written: list[Path] = []
         for name, data in self.files.items():
@@ -96,6 +96,17 @@ def export(store: Store, run: str, format: str = "html", **how: Any) -> Exported
             raise
         raise DurableError(f"the format {format!r} takes no {str(error).rpartition(' ')[2]}") from None
     return made
+
+
+def folder_of(path: str | Path | None, format: str) -> Path:  # noqa: A002 - what people say
+    """The folder that an export to `path` goes to: that one, if it is one or can only be meant as one.
+
+    >>> folder_of("tests", "pytest"), folder_of("out/report.html", "html"), folder_of(None, "html")
+    (PosixPath('tests'), PosixPath('out'), PosixPath('.'))
+    """
+    target = Path(path) if path is not None else Path()
+    named = str(path or "").endswith(("/", os.sep)) or (format == "pytest" and target.suffix != ".py")
+    return target if path is None or target.is_dir() or named else target.parent
 
 
 def slug(name: str) -> str:

@@ -61,7 +61,11 @@ class Reading:
 
     def parent(self, row: Row) -> str | None:
         """The step inside whose attempt a row's step was made."""
-        lane = self._lanes.get(row["lane"])
+        return self.inside(row["lane"])
+
+    def inside(self, scope: int) -> str | None:
+        """The step inside whose attempt a scope is."""
+        lane = self._lanes.get(scope)
         while lane is not None:
             if "step" in lane:
                 return lane["step"]

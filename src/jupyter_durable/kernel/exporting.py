@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_durable.export import FORMATS
+from jupyter_durable.export import FORMATS, folder_of
 from jupyter_durable.kernel import magics
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def export(host: KernelHost, rest: str) -> None:
     output = given.pop("output", None)
     how: dict[str, Any] = dict(given)
     if how.get("format") == "pytest":
-        target = Path(output) if output is not None else Path()
-        how["folder"] = target if target.is_dir() else target.parent
+        how["folder"] = folder_of(output, "pytest")
     made = host.store().export(record.id, **how)
     for path in made.write(output) if made.files else ():
         host.say(f"{record.name}: written to {path}")

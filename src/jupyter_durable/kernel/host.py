@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jupyter_durable.codec.display import show
 from jupyter_durable.errors import DivergenceError, DurableError, LeaseLost, RunParked
 from jupyter_durable.kernel import arguments, display
 from jupyter_durable.kernel.bracket import CellInfo
@@ -278,7 +279,9 @@ class KernelHost:
             opened.activation.leave()
             self._recorder.detach()
             opened.put_back()
-            status = launched.session.close_run(run, leaf or error)
+            value = getattr(result, "result", None)  # what the cell's last expression gave: tests compare it
+            extra = {"r": show(value)} if value is not None and error is None else None
+            status = launched.session.close_run(run, leaf or error, extra=extra)
         finally:
             self._cells.pop(id(cell), None)
             self._remember(opened)

@@ -48,7 +48,7 @@ def conduct(step: Step, fn: Any, execute: Callable[[Any, Any], Any]) -> Any:
                 continue
             if not step.ready(recorded.outcome_at):
                 turns.turn_sync(recorded.outcome_at, recorded.scope)
-            return step.deliver(recorded)
+            return step.deliver(recorded) if run.rehearsal is None else run.rehearsal(step, recorded, fn)
         if isinstance(decision, Execute):
             if step.gated(decision):
                 turns.turn_sync(-1, scope.state.id)
@@ -98,6 +98,9 @@ async def conduct_async(step: Step, fn: Any, execute: Callable[[Any, Any], Await
                 continue
             if not (turns.single() and step.ready(recorded.outcome_at)):
                 await turns.turn(recorded.outcome_at, recorded.scope)
+            if run.rehearsal is not None:
+                found = run.rehearsal(step, recorded, fn)
+                return await found if asyncio.iscoroutine(found) else found
             return step.deliver(recorded)
         if isinstance(decision, Execute):
             if step.gated(decision) or run.guard is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from jupyter_durable.clock import SystemClock, moment
 from jupyter_durable.codec.canonical import Canonical
+from jupyter_durable.codec.display import show
 from jupyter_durable.errors import BudgetExceeded, DurableError, RunParked, RunWaiting, StepInDoubtError
 from jupyter_durable.journal.budget import Budget, parse_cost
 from jupyter_durable.model import RunRecord
@@ -113,7 +114,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
                 except BaseException as error:
                     opened.leave(error)
                     raise
-                opened.leave(None)
+                opened.leave(None, value)
                 return value
 
             return wrapper_async
@@ -130,7 +131,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
             except BaseException as error:
                 opened.leave(error)
                 raise
-            opened.leave(None)
+            opened.leave(None, value)
             return value
 
         return wrapper
@@ -145,7 +146,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
             except BaseException as error:
                 opened.leave(error)
                 raise
-            opened.leave(None)
+            opened.leave(None, value)
             return value
 
         return call
@@ -159,7 +160,7 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
             except BaseException as error:
                 opened.leave(error)
                 raise
-            opened.leave(None)
+            opened.leave(None, value)
             return value
 
         return call
@@ -272,9 +273,10 @@ class _Opened:
             self.run.user_code = lambda found: found is names
         self._activation.enter()
 
-    def leave(self, error: BaseException | None) -> None:
+    def leave(self, error: BaseException | None, value: Any = None) -> None:
         self._activation.leave()
-        self.session.close_run(self.run, error)
+        # What it returned, as tests compare it.
+        self.session.close_run(self.run, error, extra={"r": show(value)} if value is not None else None)
         parked, outer = self.run.parked, self._outer
         if parked is None:
             return

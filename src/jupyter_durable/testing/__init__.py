@@ -2,6 +2,8 @@
 
     prove(agent, schedules=50)     shuffled timings and crashes at every kind of moment; the result must not change
     crash_at("after-call", nth=3)  one crash, where you want it
+    replay_cassette(file, ...)     a recorded run as a regression test of the agent; see `jupyter durable export`
+    offline()                      a block without a network
     MemoryStore(), ManualClock()   a store without files, a clock that moves when you say so
     check_instrument(mine, calls)  the contract of an instrument (`jupyter_durable.testing.instruments` shows how to write one)
     FakeProvider(script)           a model server on loopback that says what you tell it to, in every wire format
@@ -20,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_durable.runtime.kill_points import KILL_POINTS
     from jupyter_durable.store.memory import MemoryStore
+    from jupyter_durable.testing.cassettes import CassetteMismatch, Replayed, replay_cassette
     from jupyter_durable.testing.instruments import BrokenInstrument, check_instrument
+    from jupyter_durable.testing.network import offline
     from jupyter_durable.testing.provider import (
         FakeProvider,
         ProviderProcess,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KILL_POINTS",
     "BrokenInstrument",
+    "CassetteMismatch",
     "Crash",
     "FakeProvider",
     "ManualClock",
@@ -55,6 +60,7 @@ __all__ = [
     "NotProven",
     "Proof",
     "ProviderProcess",
+    "Replayed",
     "call",
     "check_instrument",
     "crash_at",
@@ -64,7 +70,9 @@ __all__ = [
     "execute",
     "fault",
     "in_order",
+    "offline",
     "prove",
+    "replay_cassette",
     "reply",
     "slow",
     "turns",
@@ -76,6 +84,8 @@ _PROVING = ("Crash", "ManualClock", "NotProven", "Proof", "crash_at", "execute",
 _HOMES = {
     "KILL_POINTS": "jupyter_durable.runtime.kill_points",
     "MemoryStore": "jupyter_durable.store.memory",
+    **dict.fromkeys(("CassetteMismatch", "Replayed", "replay_cassette"), "jupyter_durable.testing.cassettes"),
+    "offline": "jupyter_durable.testing.network",
     **dict.fromkeys(("BrokenInstrument", "check_instrument"), "jupyter_durable.testing.instruments"),
     **dict.fromkeys(_PROVING, "jupyter_durable.testing.proving"),
 }

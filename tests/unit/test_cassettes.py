@@ -1,0 +1,448 @@
+"""Cassettes: an unchanged agent passes, a changed one fails and is told how, and nothing is in them that must not be."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import json
+import pathlib
+import random
+import socket
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import Bench
+
+import jupyter_durable as durable
+from jupyter_durable.errors import DurableError
+from jupyter_durable.export import export
+from jupyter_durable.testing import CassetteMismatch, FakeProvider, offline, replay_cassette, reply
+
+SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD"
+
+
+@dataclasses.dataclass
+class Page:
+    """A result of a class of the user's."""
+
+    url: str
+    words: list[str]
+
+
+class Frozen:
+    """What only pickle can keep."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        return Frozen, (self.value,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frozen) and other.value == self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+calls: list[str] = []
+
+
+@durable.tool
+async def fetch(url: str) -> Page:
+    """A tool that must not be called in a replay."""
+    calls.append(url)
+    return Page(url, url.split("/"))
+
+
+@durable.tool
+def shorten(text: str, by: int = 2) -> str:
+    """The same, sync."""
+    calls.append(text)
+    return text[:-by]
+
+
+async def agent(sites: tuple[str, ...] = ("a", "b"), by: int = 2) -> list[str]:
+    """The agent as it was recorded."""
+    pages = await asyncio.gather(*(fetch(f"https://{site}.example/x") for site in sites))
+    return [await asyncio.to_thread(shorten, page.url, by) for page in pages]
+
+
+def _recorded(folder: Path, fn: Callable[[], Any], left: list[str] | None = None, **how: Any) -> Path:
+    bench = Bench()
+    try:
+        bench.new(fn)
+    except ValueError:
+        assert how.get("fails")
+    made = export(bench.facade, "run", "pytest", folder=folder)
+    if left is not None:
+        left += made.left_out
+    calls.clear()
+    return made.write(folder / "tests")[1]
+
+
+def _refused(cassette: Path, *given: Any, **how: Any) -> str:
+    with pytest.raises(CassetteMismatch) as caught:
+        replay_cassette(cassette, *given, **how)
+    text = str(caught.value)
+    assert "jupyter durable export" in text
+    return text
+
+
+# -- the same, and not the same ----------------------------------------------------------------------
+
+
+def test_an_unchanged_agent_passes_and_calls_nothing(tmp_path: Path) -> None:
+    """Tasks, threads, dataclasses; all from the cassette."""
+    cassette = _recorded(tmp_path, agent)
+    replayed = replay_cassette(cassette, agent)
+    assert replayed.calls == 4
+    assert replayed.result == ["https://a.example", "https://b.example"]
+    assert calls == []
+
+
+def test_another_argument(tmp_path: Path) -> None:
+    """Recorded and current call stand side by side."""
+    cassette = _recorded(tmp_path, agent)
+    text = _refused(cassette, agent, by=3)
+    assert "another call" in text or "not recorded" in text
+    assert "shorten('https://a.example/x', 2)" in text
+    assert "shorten('https://a.example/x', 3)" in text
+    assert calls == []
+
+
+def test_another_argument_in_one_scope_is_named(tmp_path: Path) -> None:
+    """With the calls before it, and which argument differs."""
+
+    def old(question: str = "What is a lease?") -> str:
+        durable.step("plan", lambda: ["a", "b"])
+        found = durable.step(
+            "search", lambda **how: how, question=question, options={"limit": 5, "lang": "en"}
+        )
+        return str(found["question"])
+
+    cassette = _recorded(tmp_path, old)
+    text = _refused(cassette, old, question="lease")
+    assert "    1.0    plan()" in text
+    assert "  - 1.1    search(question='What is a lease?'" in text
+    assert "  + now    search(question='lease'" in text
+    assert "differs: question" in text
+    assert "1 of 2 recorded calls were answered" in text
+
+
+def test_a_long_argument_is_compared_line_by_line(tmp_path: Path) -> None:
+    """As a diff, not as two walls of text."""
+
+    def old(rule: str = "Be brief.") -> Any:
+        messages = [{"role": "system", "content": f"You are a librarian.\n{rule}\nCite everything."}] * 2
+        return durable.step("ask", lambda m: "yes", messages)
+
+    cassette = _recorded(tmp_path, old)
+    lines = _refused(cassette, old, rule="Be verbose.").splitlines()
+    assert any(line.strip().startswith("-") and "Be brief." in line for line in lines)
+    assert any(line.strip().startswith("+") and "Be verbose." in line for line in lines)
+    assert sum("You are a librarian" in line for line in lines if line.strip().startswith(("- ", "+ "))) < 6
+
+
+def test_a_missing_call(tmp_path: Path) -> None:
+    """All that are missing are listed."""
+
+    def old(count: int = 4) -> int:
+        return sum(durable.step("one", lambda n: n, n) for n in range(count)) * 0
+
+    cassette = _recorded(tmp_path, old)
+    text = _refused(cassette, old, 2)
+    assert "calls are missing" in text
+    assert "  - 1.2    one(2)" in text
+    assert "  - 1.3    one(3)" in text
+    assert "    1.1    one(1)" in text
+
+
+def test_one_call_more(tmp_path: Path) -> None:
+    """It is shown, and not made."""
+
+    def old(count: int = 2) -> int:
+        return sum(durable.step("one", lambda n: n, n) for n in range(count)) * 0
+
+    cassette = _recorded(tmp_path, old)
+    text = _refused(cassette, old, 3)
+    assert "a call that was not recorded" in text
+    assert "  + now    one(2)" in text
+
+
+def test_another_result(tmp_path: Path) -> None:
+    """What the run returned is compared, too."""
+    store = str(tmp_path / "journal.db")
+
+    @durable.run("sum", store=store)
+    def old(factor: int = 1) -> dict[str, int]:
+        return {"sum": factor * int(durable.step("one", lambda: 21))}
+
+    old()
+    with durable.open_store(store) as opened:
+        _, cassette = export(opened, "sum", "pytest").write(f"{tmp_path}/tests/")
+    assert replay_cassette(cassette, old).result == {"sum": 21}
+    text = _refused(cassette, old, factor=2)
+    assert "- recorded  {'sum': 21}" in text
+    assert "+ now       {'sum': 42}" in text
+
+
+def test_a_tool_that_is_really_called(tmp_path: Path) -> None:
+    """`live=` compares what a tool returns now with what it returned then."""
+    cassette = _recorded(tmp_path, agent)
+    replay_cassette(cassette, agent, live="shorten")
+    assert sorted(calls) == ["https://a.example/x", "https://b.example/x"]
+
+    @durable.tool(name="shorten")
+    def other(text: str, by: int = 2) -> str:
+        return text[by:]
+
+    async def edited() -> list[str]:
+        pages = await asyncio.gather(*(fetch(f"https://{site}.example/x") for site in "ab"))
+        return [other(page.url) for page in pages]
+
+    cassette = _recorded(tmp_path, edited)
+
+    def again(text: str, by: int = 2) -> str:
+        return text[by:].upper()
+
+    shorter = durable.tool(name="shorten")(again)
+
+    async def changed() -> list[str]:
+        pages = await asyncio.gather(*(fetch(f"https://{site}.example/x") for site in "ab"))
+        return [shorter(page.url) for page in pages]
+
+    replay_cassette(cassette, changed)  # its calls are the same
+    text = _refused(cassette, changed, live=["short*"])
+    assert "another result" in text
+    assert "- recorded  'tps://a.example/x'" in text
+    assert "+ now       'TPS://A.EXAMPLE/X'" in text
+
+
+def test_errors(tmp_path: Path) -> None:
+    """A run that failed fails in the same way; any other end is told."""
+
+    def fail(why: str) -> None:
+        raise ValueError(why)
+
+    def old(why: str = "no room") -> None:
+        with pytest.raises(ValueError, match="first"):
+            durable.step("try", fail, "first")
+        durable.step("try", fail, why)
+
+    cassette = _recorded(tmp_path, old, fails=True)
+    replay_cassette(cassette, old)
+
+    def patient() -> str:
+        for why in ("first", "no room"):
+            with pytest.raises(ValueError):
+                durable.step("try", fail, why)
+        return "done"
+
+    text = _refused(cassette, patient)
+    assert "- recorded  ValueError: no room" in text
+
+    def hasty() -> None:
+        raise KeyError("sites")
+
+    text = _refused(_recorded(tmp_path, lambda: durable.step("one", lambda: 1)), hasty)
+    assert "KeyError" in text
+
+
+# -- offline -----------------------------------------------------------------------------------------
+
+
+def test_there_is_no_network(tmp_path: Path) -> None:
+    """Inside of a replay; afterwards there is one again."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+
+        def old(reach: bool = False) -> None:
+            durable.step("one", lambda: 1)
+            if reach:
+                socket.create_connection(("127.0.0.1", port)).close()
+
+        cassette = _recorded(tmp_path, old)
+        replay_cassette(cassette, old)
+        text = _refused(cassette, old, True)
+        assert f"127.0.0.1:{port}" in text
+        socket.create_connection(("127.0.0.1", port)).close()  # afterwards there is one again
+    with offline() as wanted, pytest.raises(OSError):
+        urllib.request.urlopen("http://example.invalid/")
+    assert [what for what, _ in wanted] == ["example.invalid:80"]
+
+
+def test_model_calls_are_answered_without_a_server(tmp_path: Path) -> None:
+    """A real SDK, streamed; the difference is that of the messages."""
+    openai = pytest.importorskip("openai")
+    with FakeProvider([reply("A lock."), reply("That expires.")]) as provider:
+
+        def old(question: str = "What is a lease?", model: str = "gpt-fake") -> list[str]:
+            said = []
+            with openai.OpenAI(base_url=provider.openai_base, api_key=SECRET, max_retries=0) as client:
+                messages: list[Any] = [{"role": "system", "content": "Be brief."}]
+                for text in (question, "And then?"):
+                    messages.append({"role": "user", "content": text})
+                    stream = client.chat.completions.create(model=model, messages=messages, stream=True)
+                    words = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+                    messages.append({"role": "assistant", "content": words})
+                    said.append(words)
+            return said
+
+        cassette = _recorded(tmp_path, old)
+    assert provider.hits == 2
+    assert replay_cassette(cassette, old).result == ["A lock.", "That expires."]
+    replay_cassette(cassette, old, model="gpt-other")  # who answers is no part of what is asked
+    text = _refused(cassette, old, question="What is a fencing token?")
+    assert "What is a lease?" in text
+    assert "What is a fencing token?" in text
+    assert any(line.lstrip().startswith("-") and "What is a lease?" in line for line in text.splitlines())
+    assert SECRET not in cassette.read_text()
+
+
+# -- what is in it -----------------------------------------------------------------------------------
+
+
+def test_secrets_are_dots_and_calls_with_them_are_still_known(tmp_path: Path) -> None:
+    """Whole strings, parts of strings, bytes, pydantic's secrets."""
+    pydantic = pytest.importorskip("pydantic")
+
+    def old(where: str = "home") -> Any:
+        given = durable.step(
+            "login", lambda: {"token": SECRET, "text": f"use {SECRET} here", "raw": SECRET.encode()}
+        )
+        secret = durable.step("secret", lambda: pydantic.SecretStr(SECRET))
+        durable.step("go", lambda where, token: "there", where, given["token"])
+        durable.step("go", lambda where, token: "there", where, secret)
+        return uuid.uuid4()
+
+    left: list[str] = []
+    cassette = _recorded(tmp_path, old, left)
+    text = cassette.read_text()
+    assert SECRET not in text
+    assert SECRET[8:30] not in text
+    assert any("step 1.2 (go)" in one for one in left)
+    replayed = replay_cassette(cassette, old)
+    assert replayed.calls == 4
+    assert "calls are missing" in _refused(
+        cassette, lambda: durable.step("login", dict) and durable.step("secret", lambda: 1)
+    )
+
+
+def test_readings_are_what_they_were(tmp_path: Path) -> None:
+    """Random numbers and clocks of the agent's own."""
+    store, seen = str(tmp_path / "journal.db"), []
+
+    @durable.run("names", store=store)
+    def old() -> None:
+        seen.append((uuid.uuid4(), random.random(), time.time(), datetime.datetime.now()))
+        durable.step("use", lambda *what: 1, *map(str, seen[-1]))
+
+    old()
+    with durable.open_store(store) as opened:
+        _, cassette = export(opened, "names", "pytest").write(f"{tmp_path}/tests/")
+    replay_cassette(cassette, old)
+    assert seen[0] == seen[1]
+
+
+def test_nothing_in_a_cassette_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only pickle can keep is left out, and the test makes that call."""
+
+    def old() -> list[int]:
+        return [durable.step("frozen", Frozen, n).value for n in (1, 2)]
+
+    left: list[str] = []
+    cassette = _recorded(tmp_path, old, left)
+    assert any("frozen" in one and "pickle" in one for one in left)
+    assert '"$\\":\\"pickle' not in cassette.read_text()
+    import pickle
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a pickle was loaded")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    assert replay_cassette(cassette, old, live="frozen").result == [1, 2]
+    assert "live='frozen'" in _refused(cassette, lambda: [durable.step("frozen", Frozen, n) for n in (1, 2)])
+
+
+def test_the_keys_of_the_store_stay_at_home(tmp_path: Path) -> None:
+    """But for the one that digests are made with."""
+    bench = Bench()
+    bench.new(lambda: durable.step("one", lambda: 1))
+    text = export(bench.facade, "run", "pytest", folder=tmp_path).files["run.cassette.json"].decode()
+    key = bench.store.key
+    for purpose in ("chain", "head", "inbox", "blob", "pickle", "seal", "idempotency"):
+        assert key.derive(purpose).hex() not in text
+    assert key.secret.hex() not in text
+
+
+def test_a_fork_is_replayed_as_the_run_it_is(tmp_path: Path) -> None:
+    """Its parent's part and its own."""
+    bench = Bench()
+
+    def old(last: str) -> list[str]:
+        return [
+            durable.step("a", lambda: "a"),
+            durable.step("b", lambda: "b"),
+            durable.step(last, lambda: last),
+        ]
+
+    bench.new(lambda: old("c"))
+    bench.fork(lambda: old("d"))
+    _, cassette = export(bench.facade, bench.record.id, "pytest").write(f"{tmp_path}/")
+    assert replay_cassette(cassette, old, "d").result == ["a", "b", "d"]
+    assert "another call" in _refused(cassette, old, "c")
+
+
+def test_large_values_and_long_conversations(tmp_path: Path) -> None:
+    """Chunks are copied, shared ones once."""
+
+    def old() -> int:
+        messages: list[dict[str, str]] = []
+        for n in range(120):
+            messages.append({"role": "user", "content": f"question {n}" * 20})
+            messages.append(
+                durable.step("ask", lambda m: {"role": "assistant", "content": "x" * len(m)}, list(messages))
+            )
+        return len(durable.step("large", lambda: bytes(range(256)) * 4000)) + len(messages)
+
+    cassette = _recorded(tmp_path, old)
+    assert replay_cassette(cassette, old).result == 256 * 4000 + 240
+    assert cassette.stat().st_size < 2_500_000
+
+
+def test_runs_that_did_not_end(tmp_path: Path) -> None:
+    """They cannot be replayed to their end."""
+    bench = Bench()
+    bench.crash("after-call", 1, lambda: durable.step("one", lambda: 1))
+    with pytest.raises(DurableError, match="from its beginning to its end"):
+        export(bench.facade, "run", "pytest")
+
+
+def test_files_that_are_no_cassettes(tmp_path: Path) -> None:
+    """An error says so."""
+    for text in ("", "[]", '{"format": "other"}', "\x00"):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(DurableError, match="no cassette"):
+            replay_cassette(tmp_path / "x.json", agent)
+
+
+def test_a_test_file_that_was_changed_stays(tmp_path: Path) -> None:
+    """Only its cassette is made anew."""
+    cassette = _recorded(tmp_path, agent)
+    test = cassette.with_name("test_run.py")
+    before = cassette.read_bytes()
+    test.write_text("# mine\n")
+    assert _recorded(tmp_path, agent) == cassette
+    assert test.read_text() == "# mine\n"
+    assert cassette.read_bytes() != before
+    assert json.loads(cassette.read_text())["about"]["name"] == "run"
+    assert pathlib.Path(cassette).parent.name == "tests"
