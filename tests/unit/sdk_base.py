@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -45,6 +46,15 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 def run(name: str, arguments: Any) -> str:
     """What the tool says; `arguments` as JSON or parsed."""
     return TOOLS[name](**(json.loads(arguments) if isinstance(arguments, str) else arguments))  # type: ignore[operator]
+
+
+def transport_errors() -> tuple[type[BaseException], ...]:
+    """What SDKs let through that do not make an error of their own when a stream breaks."""
+    found: list[type[BaseException]] = []
+    for name in ("httpx", "httpx2"):
+        with contextlib.suppress(ImportError):
+            found.append(importlib.import_module(name).TransportError)
+    return tuple(found)
 
 
 class Sdk:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
-from sdk_base import QUESTION, SCHEMAS, City, Sdk, run
+from sdk_base import QUESTION, SCHEMAS, City, Sdk, run, transport_errors
 
 from jupyter_durable.testing.provider.addresses import Addresses
 
@@ -75,7 +76,10 @@ class OpenAIChat(Sdk):
 
     def structured(self, provider: Addresses) -> City:
         with self.client(provider) as client:
-            said = client.chat.completions.parse(
+            chat = (
+                client.chat if hasattr(client.chat.completions, "parse") else client.beta.chat
+            )  # until 1.92
+            said = chat.completions.parse(
                 model="gpt-fake", messages=[{"role": "user", "content": QUESTION}], response_format=City
             )
         return said.choices[0].message.parsed
@@ -94,7 +98,7 @@ class OpenAIChat(Sdk):
     def errors(self) -> tuple[type[BaseException], ...]:
         import openai
 
-        return (openai.APIConnectionError,)
+        return (openai.APIConnectionError, *transport_errors())  # until version 2
 
     def refusal(self) -> type[BaseException]:
         import openai
@@ -179,14 +183,20 @@ class OpenAIResponses(OpenAIChat):
 class Mistral(OpenAIChat):
     """`mistralai`."""
 
-    name, module = "mistral", "mistralai.client"
+    name, module = "mistral", "mistralai"
+
+    @property
+    def home(self) -> str:
+        """The package that has it all."""
+        return "mistralai" if hasattr(importlib.import_module("mistralai"), "Mistral") else "mistralai.client"
 
     def client(self, provider: Addresses, kind: str = "") -> Any:
-        from mistralai.client import Mistral as Client
-        from mistralai.client.utils import BackoffStrategy, RetryConfig
-
-        retry = RetryConfig("backoff", BackoffStrategy(10, 20, 1.0, 10_000), retry_connection_errors=True)
-        return Client(api_key="k", server_url=provider.mistral_base, retry_config=retry)
+        utils = importlib.import_module(f"{self.home}.utils")
+        backoff = utils.BackoffStrategy(10, 20, 1.0, 10_000)
+        retry = utils.RetryConfig("backoff", backoff, retry_connection_errors=True)
+        return importlib.import_module(self.home).Mistral(
+            api_key="k", server_url=provider.mistral_base, retry_config=retry
+        )
 
     def say(self, history: list[Any]) -> dict[str, Any]:
         return {"model": "mistral-fake", "messages": history, "tools": self.tools}
@@ -232,11 +242,9 @@ class Mistral(OpenAIChat):
         return spent.prompt_tokens, spent.completion_tokens, spent.num_cached_tokens
 
     def errors(self) -> tuple[type[BaseException], ...]:
-        import httpx2
-
-        return (httpx2.TransportError,)
+        return transport_errors()
 
     def refusal(self) -> type[BaseException]:
-        from mistralai.client.errors import SDKError
-
-        return SDKError
+        errors = "errors" if self.home.endswith("client") else "models"
+        found: type[BaseException] = importlib.import_module(f"{self.home}.{errors}").SDKError
+        return found
