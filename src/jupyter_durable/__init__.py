@@ -10,6 +10,7 @@ The tour, in reading order:
     redact                          what else is a secret: stored encrypted, shown as dots
     run                             the same engine around a function or a block, outside notebooks
     timeline                        a run as a live widget; `%durable timeline` shows it
+    diff                            two runs, step by step: where they part
     open_store                      the runs of a store, exporting them, and deciding about them from another process
     testing                         prove that your agent survives: crash points, shuffled schedules
     DurableError, ...               every error carries `.hint`, the exact next step
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
     from jupyter_durable.runtime.doubt import RETRY, UNKNOWN
     from jupyter_durable.session import open_store, run, send
+    from jupyter_durable.session.diffing import diff
     from jupyter_durable.session.watching import timeline
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "ToolResult",
     "Toolset",
     "ask",
+    "diff",
     "idempotency_key",
     "load_ipython_extension",
     "log",
@@ -91,6 +94,7 @@ _HOMES = {
         "jupyter_durable.capture.functions",
     ),
     "redact": "jupyter_durable.codec.redaction",
+    "diff": "jupyter_durable.session.diffing",
     **dict.fromkeys(("ToolResult", "Toolset"), "jupyter_durable.capture.toolset"),
     **dict.fromkeys(("ask", "sleep", "wait_for"), "jupyter_durable.capture.people"),
     **dict.fromkeys(("run", "open_store", "send"), "jupyter_durable.session"),

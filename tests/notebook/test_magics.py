@@ -105,7 +105,7 @@ def test_everything_shown_is_text(kernel: Kernel) -> None:
         ("%durable show nope", "RunNotFoundError", "hint"),
         ("%durable show research 9.9", "RunNotFoundError", "no step '9.9'"),
         ("%durable goto research", "UsageError", "goto RUN STEP"),
-        ("%durable fork research 1.1", "UsageError", "fork RUN [--at STEP]"),
+        ("%durable fork research 1.1", "UsageError", "fork RUN [--at STEP"),
         ("%durable resume nope", "RunNotFoundError", "hint"),
         ("x = 1\n%durable resume research", "UsageError", "alone into a cell"),
         ("%durable retry research 1.1", "DurableError", "not in doubt"),

@@ -49,6 +49,9 @@ class _Commands(click.Group):
         "supply": "decide",
         "fail": "decide",
         "cancel": "decide",
+        "fork": "travel",
+        "diff": "travel",
+        "delete": "travel",
         "budget": "cost",
     }
 

@@ -178,13 +178,14 @@ def hide_frames(error: BaseException) -> None:
         if found is None or id(found) in seen:
             continue
         seen.add(id(found))
-        found.__traceback__ = _without(found.__traceback__)
+        found.__traceback__ = without_ours(found.__traceback__)
         queue += [found.__cause__, found.__context__]
         if isinstance(found, BaseExceptionGroup):
             queue += found.exceptions
 
 
-def _without(tb: TracebackType | None) -> TracebackType | None:
+def without_ours(tb: TracebackType | None) -> TracebackType | None:
+    """A traceback without our frames."""
     kept: list[TracebackType] = []
     while tb is not None:
         if str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0] != _PACKAGE:

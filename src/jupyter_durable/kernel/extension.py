@@ -85,7 +85,7 @@ class _Extension:
     def _transform(self, lines: list[str]) -> list[str]:
         if not any(line.lstrip().startswith("%durable") for line in lines):
             return lines
-        from jupyter_durable.kernel.magics import as_cell
+        from jupyter_durable.kernel.code_verbs import as_cell
 
         return as_cell(self.host, lines)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from jupyter_durable.codec.display import show
 from jupyter_durable.errors import DivergenceError, DurableError, LeaseLost, RunParked
+from jupyter_durable.journal.edits import outermost
 from jupyter_durable.kernel import arguments, display
 from jupyter_durable.kernel.bracket import CellInfo
 from jupyter_durable.kernel.choosing import short
@@ -29,6 +30,7 @@ from jupyter_durable.kernel.launching import (
     rewind,
     stored_cell,
 )
+from jupyter_durable.kernel.moments import NAME, Aside
 from jupyter_durable.kernel.namespace import StatementLog, fingerprint
 from jupyter_durable.kernel.outputs import OutputRecorder
 from jupyter_durable.kernel.showing import CellDisplay, can_update
@@ -40,8 +42,8 @@ from jupyter_durable.session import Session, Store, open_store
 from jupyter_durable.session.opening import END
 from jupyter_durable.store.place import VARIABLE
 
-RESUME, GOTO, FORK = "@resume", "@goto", "@fork"
-"""What these verbs of `%durable` turn their cell's first line into; see `kernel.magics`."""
+RESUME, GOTO, FORK, FORK_WITH, DEBUG = "@resume", "@goto", "@fork", "@fork-with", "@debug"
+"""What these verbs of `%durable` turn their cell's first line into; see `kernel.code_verbs`."""
 
 _QUIET = (RunParked, LeaseLost, RunCancelled, ReplayEnd)
 _MARKER_CALL = "get_ipython().__durable__("
@@ -86,6 +88,7 @@ class _Cell:
     place: Place
     goto: str = ""
     next_input: str = ""
+    aside: Aside | None = None  # the notebook's own names, while those of the run stand there
     tools: WrappedTools | None = None
     shown: CellDisplay | None = None
 
@@ -172,8 +175,12 @@ class KernelHost:
 
     def _open(self, header: str, cell: CellInfo, voice: Voice) -> _Cell:
         verb, _, rest = header.partition(" ")
-        if verb in (GOTO, FORK):
-            return self._goto(*rest.split(), cell=cell, voice=voice, fork=verb == FORK)
+        if verb in (GOTO, FORK, DEBUG):
+            return self._goto(verb, *rest.split(), cell=cell, voice=voice)
+        if verb == FORK_WITH:
+            from jupyter_durable.kernel.travelling import forked  # here: it needs this module
+
+            verb, rest = RESUME, forked(self, rest, voice)
         place = self.place(cell.cell_id)
         source = cell.source
         if verb == RESUME:
@@ -193,24 +200,41 @@ class KernelHost:
             launch.perform(decision), place, voice, given.tools, source, is_async=cell.is_async
         )
 
-    def _goto(self, run_id: str, step: str = "", *, cell: CellInfo, voice: Voice, fork: bool) -> _Cell:
-        """Everything as it was when the run came to `step` (none: to its end); `fork`: and a cell to go on from there."""
+    def _goto(self, verb: str, run_id: str, step: str = "", *, cell: CellInfo, voice: Voice) -> _Cell:
+        """Everything as it was when the run came to `step` (none: to its end).
+
+        `FORK`: and a cell to go on from there. `DEBUG`: in a place of its own, with the step's arguments.
+        """
         journal = self.store().journal
         place = self.place(cell.cell_id)
         session = self._session(journal, place, voice)
         record = journal.run(run_id)
         snapshot, source, index = stored_cell(session, record)
         if step:
-            session.place(index, step, record)  # a typo must not cost the namespace
-        rewind(self.shell, snapshot, source, self.statements(), voice)
-        run = session.replay(record, until=step or END)
-        line = f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
-        launched = Launched(run, session, snapshot, line, "resume", restored=True)
-        given = arguments.recorded(record.meta)
-        opened = self._enter(
-            launched, place, voice, given.tools, source, is_async=cell.is_async, goto=step or "its end"
-        )
-        if fork:
+            at = session.place(index, step, record)  # a typo must not cost the namespace
+            inside = outermost(index, *at)
+            if inside != at:
+                voice(
+                    f"step {step} was made inside step {inside[0]}.{inside[1]}: this is when that one was made"
+                )
+        aside = Aside(self.shell.user_ns) if verb == DEBUG else None
+        try:
+            rewind(self.shell, snapshot, source, self.statements(), voice)
+            run = session.replay(record, until=step or END)
+            line = (
+                f"{record.name}: replaying up to {f'step {step}' if step else 'its end'}; nothing is executed"
+            )
+            launched = Launched(run, session, snapshot, line, "resume", restored=True)
+            given = arguments.recorded(record.meta)
+            opened = self._enter(
+                launched, place, voice, given.tools, source, is_async=cell.is_async, goto=step or "its end"
+            )
+        except BaseException:
+            if aside is not None:
+                aside.put_back()
+            raise
+        opened.aside = aside
+        if verb == FORK:
             header = (
                 f"%%durable {shlex.quote(record.name)} --resume {short(record.id)} --rerun-from {step or END}"
                 f"{arguments.flags(given)}"
@@ -284,10 +308,19 @@ class KernelHost:
             status = launched.session.close_run(run, leaf or error, extra=extra)
         finally:
             self._cells.pop(id(cell), None)
-            self._remember(opened)
+            if opened.aside is None:
+                self._remember(opened)
+            else:
+                then = opened.aside.put_back()
             if self._closing:
                 self.close()
         self._report(opened, status, leaf, error)
+        if opened.aside is not None and (error is None or isinstance(leaf, ReplayEnd)):
+            from jupyter_durable.kernel import travelling  # here: it needs this module
+
+            found = travelling.moment(self, run.record, opened.goto)
+            found.was_restored(then)
+            travelling.present(self, found)
         if opened.next_input:
             self.shell.set_next_input(opened.next_input)
             self.say("the cell below goes on from there as a run of its own: change it, and run it", "fork")
@@ -340,7 +373,8 @@ class KernelHost:
             say(f"{run.name} was cancelled by {run.cancelled_by or 'somebody'} ({done})", "cancelled")
         elif opened.goto:
             where = f"at step {opened.goto}" if isinstance(leaf, ReplayEnd) else "at the end of its cell"
-            say(f"{run.name} {where}: {done}; the namespace is as it was then", "completed")
+            kept = f"see {NAME}" if opened.aside is not None else "the namespace is as it was then"
+            say(f"{run.name} {where}: {done}; {kept}", "completed")
         elif place.job_id is not None:
             return
         elif opened.launched.restored:

@@ -43,6 +43,8 @@ from jupyter_durable.kernel.where import Place
 from jupyter_durable.model import RunRecord
 from jupyter_durable.runtime.run import LiveRun, Options
 from jupyter_durable.session import Session
+from jupyter_durable.session.change import FORKED
+from jupyter_durable.session.forking import look_ahead, outlook
 from jupyter_durable.session.opening import END
 from jupyter_durable.timeline import view
 
@@ -113,6 +115,7 @@ class Launch:
         self.name = choosing.name_of(given, place, self.keyed)
         self.found = self._find()
         self.reset: list[str] = []
+        self.same = False  # nothing differs from what the run was begun with
 
     def _identify(self) -> CodeIdentity:
         found = identify(self.source, self.ns, self.host.shell.transform_cell, self.log)
@@ -130,7 +133,10 @@ class Launch:
     def _find(self) -> Found:
         given, journal = self.given, self.journal
         found = self._named(self.name)
-        if found.record is None and (older := choosing.name_of(given, self.place, self.identity)) != self.name:
+        if (
+            found.record is None
+            and (older := choosing.name_of(given, self.place, self.identity)) != self.name
+        ):
             if (known := self._named(older)).record is not None:  # as 0.1.0 called it
                 self.name, found = older, known
         if found.restart and found.record is not None and found.record.id not in self.host.executed:
@@ -143,6 +149,27 @@ class Launch:
                 found = Found(choosing.lookup(journal, wanted, self.place.notebook))
             except RunNotFoundError as error:
                 raise _no_run(error, wanted) from None
+        return self._going_on(found) if given.rerun_from not in (None, END) else found
+
+    def _going_on(self, found: Found) -> Found:
+        """With `--rerun-from`: the fork that this very line has made, if it was cut off. Running the cell again means that."""
+        record, at = found.record, self.given.rerun_from
+        if record is None or at is None:
+            return found
+        for made in self.journal.runs(name=record.name):
+            if made.id != record.id and made.forked_from != record.id:
+                continue
+            forked, alive = made.meta.get(FORKED, {}), self.session.alive(made)
+            if forked.get("how") != "again" or at not in (forked["at"], forked.get("step")):
+                continue
+            if alive or view.run_status(made, alive=alive) not in ("interrupted", "failed", "waiting"):
+                return found
+            self.say(
+                f"the fork {short(made.id)} that was made at step {forked['at']} goes on; to make that step anew "
+                f"once more, end it first: %durable cancel {short(made.id)}"
+            )
+            self.given = replace(self.given, rerun_from=None, resume=made.id)
+            return Found(made)
         return found
 
     def _named(self, name: str) -> Found:
@@ -174,6 +201,7 @@ class Launch:
             self.source, self.ns, self.log, self._digest, transform=self.host.shell.transform_cell
         )
         other = differing(then, now, self.reset)
+        self.same = not code and not other
         decision = choose(self._situation(code, other))
         live = record.id in self.host.running or self.session.alive(record)
         if self.given.rerun_from is not None and not (live and isinstance(decision, Refuse)):
@@ -225,6 +253,8 @@ class Launch:
         record = self.found.record
         if isinstance(decision, New) or record is None:
             return f"{self.name}: {decision.notice or 'a new run; nothing to replay'}"
+        if isinstance(decision, Fork) and self.given.rerun_from is not None:
+            return self._outlook(decision, record, self.session.index(record.id))
         return self._line(decision, record, self.session.plan(record))
 
     def perform(self, decision: Decision) -> Launched:
@@ -298,11 +328,14 @@ class Launch:
 
     def _fork(self, record: RunRecord, decision: Fork | Resume) -> Launched:
         old, _, index = stored_cell(self.session, record)
-        line = self._line(decision, record, view.plan(index, self.session.renderer(record)))
+        at = self.given.rerun_from
+        if isinstance(decision, Fork) and at is not None:
+            line = self._outlook(decision, record, index)
+        else:
+            line = self._line(decision, record, view.plan(index, self.session.renderer(record)))
         self.restore(old, self.reset)
         self.identity = self._identify()  # now that every name is there
         snapshot = self._capture()
-        at = self.given.rerun_from
         place = self.place
         run = self.session.fork(
             record,
@@ -314,8 +347,16 @@ class Launch:
             meta=self._meta(snapshot),
             snapshot=pack(snapshot, self.source),
             options=self._options(),
+            same=self.same,
         )
         return Launched(run, self.session, snapshot, line, "fork")
+
+    def _outlook(self, decision: Fork, record: RunRecord, index: Index) -> str:
+        """What `--rerun-from` will do, before it does: how much is replayed, which effects are repeated. `index` is spent."""
+        said, at = decision.notice.replace(short(record.id), record.name, 1), self.given.rerun_from
+        if at is None or at == END:
+            return f"{said}; {fork_outlook(view.plan(index, self.session.renderer(record)))}"
+        return f"{said}: {outlook(*look_ahead(index, self.session.place(index, at, record)))}"
 
     def _with_names(self, run: LiveRun, decision: Resume | Restore, *, restored: bool = False) -> Launched:
         record = run.record

@@ -1,9 +1,6 @@
 """`%durable`: look at runs, and act on them.
 
-Three verbs execute a run's own code: `resume`, `goto` and `fork`. Alone in a cell they become that
-code before IPython sees it (`as_cell`), so it runs as the cell it is: top-level `await`, interrupts,
-outputs and `Out[n]` work as ever. Calling the code from inside a line magic could do none of that
-(the kernel's loop is busy with the magic's own cell), and code scheduled for later has no cell.
+Verbs that execute a run's own code (`resume`, `goto`, `fork`, `debug`) are in `code_verbs`.
 """
 
 from __future__ import annotations
@@ -22,8 +19,7 @@ from jupyter_durable.journal.budget import money, parse_cost
 from jupyter_durable.journal.policy import ago
 from jupyter_durable.kernel import display
 from jupyter_durable.kernel.choosing import lookup, of_notebook, short
-from jupyter_durable.kernel.host import FORK, GOTO, RESUME, KernelHost
-from jupyter_durable.kernel.launching import stored_cell
+from jupyter_durable.kernel.host import KernelHost
 from jupyter_durable.model import FINAL, RunInfo, RunRecord, StepCounts, StepInfo
 from jupyter_durable.store.place import VARIABLE, resolve
 from jupyter_durable.timeline.costs import STEP_HEAD, describe, step_row, total, used
@@ -34,13 +30,13 @@ if TYPE_CHECKING:
 
 _MOST = 30  # runs in a list
 _VERBATIM = ("supply", "approve", "reject", "answer", "signal")  # braces are JSON there, and not expanded
-_CODE_VERBS = {"resume": RESUME, "goto": GOTO, "fork": FORK}
+_CODE_VERBS = ("resume", "goto", "fork", "debug")
 
 
 def run_line(host: KernelHost, line: str) -> None:
     """Execute a `%durable` line. Raises `UsageError` for a wrong one; errors of ours show no traceback."""
     verb, _, rest = line.strip().partition(" ")
-    rest = rest.strip() if verb in _VERBATIM else _expanded(host, rest).strip()
+    rest = rest.strip() if verb in _VERBATIM or verb == "fork" else _expanded(host, rest).strip()
     action = VERBS.get(verb)
     if action is None:
         _wrong(f"no such verb: {verb}", "one of " + ", ".join(v for v in VERBS if v))
@@ -383,63 +379,22 @@ def _store(host: KernelHost, rest: str) -> None:
 # -- executing -------------------------------------------------------------------------------------
 
 
-def _as_header(host: KernelHost, verb: str, rest: str) -> tuple[str, str]:
-    """The first line and the rest of the cell that does what the verb says. Raises for a wrong one."""
-    journal = host.store().journal
-    if verb == "resume":
-        record = _run(host, _words(rest, "resume RUN", least=1, most=1)[0])
-        what = record.id
-    elif verb == "goto":
-        words = _words(rest, "goto RUN STEP", least=2, most=2)
-        record = _run(host, words[0])
-        what = f"{record.id} {_step(host.store().steps(record.id), words[1], record).id}"
-    else:
-        words = _words(rest, "fork RUN [--at STEP]", least=1, most=3)
-        if len(words) == 2 or (len(words) == 3 and words[1] != "--at"):
-            _wrong(f"what is {words[1]}?", "%durable fork RUN [--at STEP]")
-        record = _run(host, words[0])
-        what = record.id
-        if len(words) == 3:
-            what += f" {_step(host.store().steps(record.id), words[2], record).id}"
-    from jupyter_durable.session import Session
-
-    source = stored_cell(Session(journal), record)[1]
-    return f"%%durable {_CODE_VERBS[verb]} {what}\n", source
-
-
-def as_cell(host: KernelHost, lines: list[str]) -> list[str]:
-    """A cell that consists of `%durable resume|goto|fork ...` becomes the durable cell it asks for.
-
-    Anything else is returned as it is; so is a line that is wrong, which then says so when it is executed.
-    """
-    code = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if len(code) != 1 or not code[0].startswith("%durable ") or _is_off():
-        return lines
-    verb, _, rest = code[0].removeprefix("%durable").strip().partition(" ")
-    if verb not in _CODE_VERBS:
-        return lines
-    try:
-        header, source = _as_header(host, verb, _expanded(host, rest))
-    except (DurableError, UsageError):
-        return lines
-    return [header, *source.splitlines(keepends=True)]
-
-
-def _is_off() -> bool:
-    return os.environ.get("JUPYTER_DURABLE", "").lower() == "off"
-
-
 def _code_verb(verb: str) -> Callable[[KernelHost, str], None]:
     def refuse(host: KernelHost, rest: str) -> None:
-        _as_header(host, verb, rest)  # what is wrong with it, if anything
-        if _is_off():
-            _wrong("JUPYTER_DURABLE=off: durable cells are ordinary cells", "unset it and restart the kernel")
-        _wrong(
-            f"{verb} executes the run's own code, as a cell",
-            f"put `%durable {verb} {rest}` alone into a cell",
-        )
+        from jupyter_durable.kernel import code_verbs  # here: it needs this module
+
+        code_verbs.refuse(host, verb, rest)
 
     return refuse
+
+
+def _past(verb: str) -> Callable[[KernelHost, str], None]:
+    def do(host: KernelHost, rest: str) -> None:
+        from jupyter_durable.kernel import travelling  # here: it needs this module
+
+        getattr(travelling, verb)(host, rest)
+
+    return do
 
 
 # -- names on the line -----------------------------------------------------------------------------
@@ -469,6 +424,8 @@ VERBS: dict[str, Callable[[KernelHost, str], None]] = {
     "cost": _cost,
     "export": _export,
     **{verb: _code_verb(verb) for verb in _CODE_VERBS},
+    "diff": _past("diff"),
+    "delete": _past("delete"),
     "cancel": _cancel,
     **{verb: _people(verb) for verb in ("waits", "approve", "reject", "answer", "signal")},
     "retry": _retry,

@@ -14,7 +14,7 @@ FORKED = "fork"
 """The key of what a run's row says about how it was forked by a person: `at` (a step's id) and `how`.
 
 `same`: nothing but that step is otherwise, its code and inputs are its parent's. `prepared`: it was made without being
-executed. `line`: what was typed, digested.
+executed. `step`: how the step was called, `line`: what was typed, digested.
 """
 
 

@@ -128,7 +128,10 @@ def fork(
         result = _fitting(store, record, step, result, as_json=as_json)
     elif arguments is not None:
         _check_place(index, step, record)
-        arguments = _checked(store, record, index, step, arguments)
+        arguments = {
+            **_changed_before(store, record, step),
+            **_checked(store, record, index, step, arguments),
+        }
     who = mask(by or str(session.owner))
     change = Change(result, arguments, who)
     meta = {"by": who, **({"line": line} if line else {})}
@@ -215,7 +218,7 @@ def _checked(
     form = form_of(step.name, record) if step.kind == "tool" else None
     said: dict[str, Any]
     if form is None:
-        said = deciding.fit(None, dict(given), "the arguments")
+        said = deciding.fit(None, dict(given), f"what is given for {step.name}")
         known = _parameters(store, record, index, step.name)
         wrong = [name for name in said if known is not None and name not in known]
         if wrong and known is not None:
@@ -225,7 +228,7 @@ def _checked(
         return said
     schema = form.schema()
     partial = {**schema, "required": []} if schema is not None else None
-    said = deciding.fit(partial, dict(given), "the arguments")
+    said = deciding.fit(partial, dict(given), f"what is given for {step.name}")
     try:
         if step.args is not None:
             with contextlib.suppress(DurableError):  # it is checked again when the call is made
@@ -239,6 +242,13 @@ def _checked(
             hint=f"its arguments are {', '.join(known)}" if known else "look at its signature",
         ) from None
     return said
+
+
+def _changed_before(store: Store, record: RunRecord, step: RecordedStep) -> dict[str, Any]:
+    """What a person had changed about the call that is changed now."""
+    if step.edit is None:
+        return {}
+    return dict(store._session.decoder(record)(step.edit.payload, step.edit.seq) or {})
 
 
 def form_of(name: str, record: RunRecord | None = None) -> Form | None:

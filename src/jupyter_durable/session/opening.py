@@ -128,7 +128,12 @@ class Session:
         drafts: list[Draft] = []
         if at is not None:
             place = self.place(index, at, source)
-            forked = {"at": f"{place[0]}.{place[1]}", "how": "again", "same": same and _is_sure(source)}
+            forked = {
+                "at": f"{place[0]}.{place[1]}",
+                "how": "again",
+                "same": same and _is_sure(source),
+                "step": at,
+            }
             record = replace(record, meta={**record.meta, FORKED: forked})
             drafts.append(cut_at(index, *place))
         return self._create(record, index, snapshot, options, drafts)

@@ -35,6 +35,7 @@ from jupyter_durable.timeline import view
 if TYPE_CHECKING:
     from jupyter_durable.capture.wire.talk import Message
     from jupyter_durable.session.forking import Forked
+    from jupyter_durable.timeline.differences import RunDiff
 
 
 class Store:
@@ -172,6 +173,20 @@ class Store:
         from jupyter_durable.session import forking
 
         return forking.fork(self, run_id, at=at, result=result, arguments=arguments, by=by)
+
+    def diff(self, a: str, b: str) -> RunDiff:
+        """Two runs, compared step by step, with values: where they part first. See `RunDiff`."""
+        from jupyter_durable.session import diffing
+
+        return diffing.compare(self, a, b)
+
+    def delete(self, run_id: str) -> bool:
+        """Delete a run and its child runs for good. Raises `RunNotFoundError`, and `LeaseHeldError` for one in flight.
+
+        What forks of it need of its journal stays until they are deleted, too: then True is returned.
+        """
+        self.journal.delete_runs([self._record(run_id).id])
+        return False
 
     # -- deciding --------------------------------------------------------------------------------
 

@@ -521,3 +521,81 @@ def test_a_run_in_flight_is_not_forked(bench: Bench) -> None:
     with pytest.raises(DurableError, match="is being executed") as caught:
         bench.new(call)
     assert "cancel" in caught.value.hint
+
+
+# -- diff ------------------------------------------------------------------------------------------
+
+
+def test_a_fork_differs_from_its_parent_where_it_was_forked(bench: Bench) -> None:
+    """The first step that differs, then the others; what they share is counted, not shown."""
+    agent = three(bench)
+    bench.new(agent)
+    parent = bench.record.id
+    go_on(bench, bench.facade.fork("run", "1.1", result=50), agent)
+
+    found = bench.facade.diff(parent, bench.record.id)
+
+    assert found.first is found.steps[0]
+    assert [(s.change, s.at, s.arguments, s.result) for s in found.steps] == [
+        ("changed", "1.1", (), ("-11", "+50")),
+        (
+            "changed",
+            "1.2 → 1.3",
+            ('   "argument 1": 11,', '-  "argument 1": 11,', '+  "argument 1": 50,'),
+            (),
+        ),
+    ] or [s.at for s in found.steps] == ["1.1", "1.2 → 1.3"]
+    assert found.steps[1].result == ("-111", "+150")
+    assert '-  "argument 1": 11,' in found.steps[1].arguments
+    assert (found.equal, found.shared, found.same) == (1, 1, False)
+    assert "first differs at step 1.1 add" in str(found)
+    assert bench.facade.diff(parent, parent).same
+
+
+def test_unrelated_runs_of_a_cell_are_told_apart_by_what_they_do(bench: Bench) -> None:
+    """Tasks in another order are no difference; a step more in one of them is one."""
+    order = [False]
+
+    @durable.tool
+    async def work(name: str, n: int) -> str:
+        await asyncio.sleep(0.001 * (n if order[0] else 3 - n))
+        return f"{name}{n}"
+
+    async def strand(name: str, extra: bool) -> None:
+        await work(name, 0)
+        if extra:
+            await work(name, 7)
+        await work(name, 1)
+
+    def run(extra: bool) -> Callable[[], None]:
+        async def agent() -> None:
+            await asyncio.gather(*(strand(name, extra and name == "b") for name in "abc"))
+
+        return lambda: asyncio.run(agent())
+
+    bench.new(run(False))
+    first = bench.record.id
+    order[0] = True
+    bench.new(run(False))
+    assert bench.facade.diff(first, bench.record.id).same
+    bench.new(run(True))
+    found = bench.facade.diff(first, bench.record.id)
+    assert [(s.change, s.result) for s in found.steps] == [("added", ("+b7",))]
+    assert [s.change for s in bench.facade.diff(bench.record.id, first).steps] == ["missing"]
+
+
+def test_secrets_and_markup_are_inert_in_a_diff(bench: Bench) -> None:
+    """Nothing that a tool said is markup, and no key is shown."""
+    said = ["a"]
+    tool = bench.tool(lambda api_key: {"text": said[0], "token": "sk-" + "a1B2" * 12}, name="<i>tool</i>")
+    bench.new(lambda: tool(api_key="sk-" + "c3D4" * 12))
+    first = bench.record.id
+    said[0] = "<script>alert(1)</script>"
+    bench.new(lambda: tool(api_key="sk-" + "e5F6" * 12))
+    found = bench.facade.diff(first, bench.record.id)
+    assert not found.same
+    for text in (str(found), found.html()):
+        assert "c3D4" not in text
+        assert "a1B2" not in text
+    assert "<script>" not in found.html()
+    assert "<i>" not in found.html()
