@@ -207,6 +207,23 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Collected:
+    """What `gc` deleted: ids of runs and jobs. `kept`: runs that would have gone, but that others need.
+
+    Bytes are those in use in the store, before and after (for a dry run: about what they would be). `aside`: chunks that
+    nothing refers to, put aside; `dropped`: those put aside earlier, now deleted.
+    """
+
+    runs: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    kept: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    aside: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a run's model calls used: how many, tokens (`input` holds `cached`, `output` holds `reasoning`).
 

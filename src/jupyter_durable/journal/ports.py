@@ -7,11 +7,13 @@ All methods may be called from any thread and block the caller; the runtime deci
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from jupyter_durable.codec.secret import StoreKey
 from jupyter_durable.model import (
     Chunk,
+    Collected,
     Draft,
     Entry,
     InboxItem,
@@ -251,6 +253,38 @@ class JournalStore(Protocol):
 
     def version(self) -> int:
         """A number that changes whenever another connection has committed. Microseconds; never blocks."""
+        ...
+
+    # -- what is not needed any more -------------------------------------------------------------
+
+    def delete_runs(self, run_ids: Collection[str]) -> list[str]:
+        """Delete runs and their children, all or none; their ids. Chunks that only they referred to go with a later `gc`.
+
+        Raises `LeaseHeldError` if somebody advances one of them, or a run that is not deleted was forked from it, and
+        `RunNotFoundError`.
+        """
+        ...
+
+    def gc(
+        self,
+        *,
+        older_than: float | None = None,
+        keep_failed: bool = False,
+        max_bytes: int | None = None,
+        dry_run: bool = False,
+    ) -> Collected:
+        """Delete runs and jobs that ended more than `older_than` seconds ago, then the oldest until about `max_bytes` are in use.
+
+        Never one that somebody advances, that waits, or that a run which stays was forked from; with `keep_failed` none
+        that failed or was interrupted. Safe beside others that write. `dry_run`: only say.
+        """
+        ...
+
+    def backup(self, path: Path) -> None:
+        """Copy the store, as it is at one moment, and its key to a file that is not there yet. Others may write meanwhile.
+
+        Raises `StoreError`.
+        """
         ...
 
     # -- care ------------------------------------------------------------------------------------

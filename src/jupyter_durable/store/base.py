@@ -22,12 +22,11 @@ from jupyter_durable.model import (
 )
 from jupyter_durable.store import integrity, leases, lineage
 from jupyter_durable.store.drafting import Live, pack_payload, prepare
-from jupyter_durable.store.jobs import Jobs
+from jupyter_durable.store.retention import Retention
 from jupyter_durable.store.rows import (
     HeadRow,
     InboxRow,
     Registry,
-    Rows,
     RunRow,
     as_dict,
     from_json,
@@ -39,7 +38,7 @@ from jupyter_durable.store.rows import (
 )
 
 
-class RowStore(Jobs):
+class RowStore(Retention):
     """`JournalStore`, given rows. Any thread may call; writes take turns."""
 
     # -- runs ------------------------------------------------------------------------------------
@@ -286,12 +285,6 @@ class RowStore(Jobs):
             return [Problem(run_id, "file", str(error.args[0]))]
 
     # -- parts -----------------------------------------------------------------------------------
-
-    def _registry(self, rows: Rows) -> Registry:
-        registry = rows.registry()
-        if registry is None or not self._seals.is_registry(registry):
-            raise IntegrityError(f"the registry of {self.url} does not verify", hint=lineage.RESTORE)
-        return registry
 
     def _sealed(self, row: RunRow) -> RunRow:
         return row._replace(mac=self._seals.run(row))

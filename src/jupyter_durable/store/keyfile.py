@@ -75,13 +75,13 @@ def missing(store: Path) -> IntegrityError:
     )
 
 
-def make_key(store: Path) -> StoreKey:
-    """A new key in its file, readable for this user only and on disk when this returns.
+def make_key(store: Path, key: StoreKey | None = None) -> StoreKey:
+    """A new key (or this one) in its file, readable for this user only and on disk when this returns.
 
     Raises `StoreError` if it cannot be written. Never replaces a file.
     """
     path = key_path(store)
-    key = StoreKey.generate()
+    key = key or StoreKey.generate()
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

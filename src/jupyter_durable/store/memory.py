@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from jupyter_durable.clock import Clock, SystemClock
@@ -36,6 +37,7 @@ class _Tables:
         self._heads: dict[int, HeadRow] = {}
         self._entries: dict[int, dict[int, EntryRow]] = {}
         self._chunks: dict[bytes, ChunkRow] = {}
+        self._attic: dict[bytes, tuple[ChunkRow, float]] = {}
         self._inbox: dict[int, dict[int, InboxRow]] = {}
         self._jobs: dict[int, JobRow] = {}
         self._registry: Registry | None = None
@@ -94,7 +96,7 @@ class _Tables:
         return None if row is None else row.hash
 
     def chunk(self, digest: bytes) -> ChunkRow | None:
-        return self._chunks.get(digest)
+        return self._chunks.get(digest) or self._attic.get(digest, (None,))[0]
 
     def has_chunk(self, digest: bytes) -> bool:
         return digest in self._chunks
@@ -119,9 +121,34 @@ class _Tables:
 
     def chunks(self) -> Iterator[ChunkRow]:
         yield from self._chunks.values()
+        yield from (row for row, _ in self._attic.values())
 
     def damage(self) -> list[str]:
         return []
+
+    def forks(self, run_id: str) -> list[str]:
+        return [row.id for row in self._runs.values() if row.forked_from == run_id]
+
+    def children(self, run_id: str) -> list[str]:
+        return [row.id for row in self._runs.values() if row.parent_id == run_id]
+
+    def chunk_refs(self) -> Iterator[tuple[bytes, bytes, int]]:
+        return ((row.digest, row.refs, len(row.data)) for row in self.chunks())
+
+    def used_refs(self) -> Iterator[tuple[int, bytes]]:
+        for run, entries in self._entries.items():
+            yield from ((run, row.refs) for row in entries.values() if row.refs)
+        for run, items in self._inbox.items():
+            yield from ((run, item.refs) for item in items.values() if item.refs)
+
+    def shelved(self) -> list[tuple[bytes, float]]:
+        return [(digest, at) for digest, (_, at) in self._attic.items()]
+
+    def entry_bytes(self, run: int) -> int:
+        return sum(len(row.meta) + len(row.body or b"") for row in self._entries.get(run, {}).values())
+
+    def used_bytes(self) -> int:
+        return sum(size for _, _, size in self.chunk_refs()) + sum(map(self.entry_bytes, self._entries))
 
     def job(self, job_id: str) -> JobRow | None:
         return next((row for row in self._jobs.values() if row.id == job_id), None)
@@ -193,6 +220,33 @@ class _Tables:
         own[row.n] = row
         self._undo.append(lambda: own.pop(row.n))
 
+    def drop_run(self, run: int) -> None:
+        row = next(row for row in self._runs.values() if row.run == run)
+        was = (self._heads.pop(run), self._entries.pop(run, {}), self._inbox.pop(run, {}))
+        del self._runs[row.id]
+
+        def back() -> None:
+            self._runs[row.id] = row
+            self._heads[run], self._entries[run], self._inbox[run] = was
+
+        self._undo.append(back)
+
+    def shelve(self, digests: Sequence[bytes], at: float) -> None:
+        for digest in digests:
+            self._attic[digest] = self._chunks.pop(digest), at
+            self._undo.append(lambda digest=digest: self._chunks.update({digest: self._attic.pop(digest)[0]}))  # type: ignore[misc]
+
+    def unshelve(self, digests: Sequence[bytes]) -> None:
+        for digest in digests:
+            was = self._attic.pop(digest)
+            self._chunks.setdefault(digest, was[0])
+            self._undo.append(lambda digest=digest, was=was: self._attic.update({digest: was}))  # type: ignore[misc]
+
+    def drop_shelved(self, digests: Sequence[bytes]) -> None:
+        for digest in digests:
+            was = self._attic.pop(digest)
+            self._undo.append(lambda digest=digest, was=was: self._attic.update({digest: was}))  # type: ignore[misc]
+
     def add_job(self, row: JobRow) -> int:
         number = row.job or max(self._jobs, default=0) + 1
         was, self._jobs[number] = self._jobs.get(number), row._replace(job=number)
@@ -227,6 +281,10 @@ class MemoryStore(RowStore):
     def close(self) -> None:
         """Every other call after it raises `StoreError`. May be repeated."""
         self._closed = True
+
+    def backup(self, path: Path) -> None:
+        """See `JournalStore`."""
+        raise StoreError("a store in memory has no backup", hint="name a file with --store")
 
     def version(self) -> int:
         """See `JournalStore`."""

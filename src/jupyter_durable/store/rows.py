@@ -219,6 +219,34 @@ class Rows(Protocol):
         """What the medium itself finds wrong."""
         ...
 
+    def forks(self, run_id: str) -> list[str]:
+        """The runs that were forked from this one."""
+        ...
+
+    def children(self, run_id: str) -> list[str]:
+        """The runs whose parent this one is."""
+        ...
+
+    def chunk_refs(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """Digest, refs and size of every chunk, those put aside included."""
+        ...
+
+    def used_refs(self) -> Iterator[tuple[int, bytes]]:
+        """Number of its run and refs of each entry and inbox row that has any."""
+        ...
+
+    def shelved(self) -> list[tuple[bytes, float]]:
+        """The chunks that were put aside, and when."""
+        ...
+
+    def entry_bytes(self, run: int) -> int:
+        """About how much a run's entries take."""
+        ...
+
+    def used_bytes(self) -> int:
+        """How much of the store is in use."""
+        ...
+
     def job(self, job_id: str) -> JobRow | None:
         """The job of exactly this id."""
         ...
@@ -287,6 +315,22 @@ class Transaction(Rows, Protocol):
 
     def add_inbox(self, row: InboxRow) -> None:
         """Insert an inbox row."""
+        ...
+
+    def drop_run(self, run: int) -> None:
+        """Delete a run: its row, head, entries and inbox."""
+        ...
+
+    def shelve(self, digests: Sequence[bytes], at: float) -> None:
+        """Put chunks aside: `chunk` still finds them, `has_chunk` does not."""
+        ...
+
+    def unshelve(self, digests: Sequence[bytes]) -> None:
+        """Put chunks back."""
+        ...
+
+    def drop_shelved(self, digests: Sequence[bytes]) -> None:
+        """Delete chunks that were put aside."""
         ...
 
     def add_job(self, row: JobRow) -> int:

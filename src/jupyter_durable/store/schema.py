@@ -74,8 +74,24 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_held ON jobs (job) WHERE owner IS NOT NULL;
-CREATE INDEX jobs_batch ON jobs (batch, job) WHERE batch IS NOT NULL;
-CREATE INDEX jobs_notebook ON jobs (notebook, job)
+CREATE INDEX jobs_batch ON jobs (batch, job) WHERE batch IS NOT NULL
+"""
+
+
+def m003_attic(db: Database) -> None:
+    """Chunks that nothing refers to any more, until it is sure that nobody is about to."""
+    for statement in _M003.split(";"):
+        db.execute(statement)
+
+
+_M003 = """
+CREATE TABLE attic (
+    chunk INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, refs BLOB NOT NULL, packed INTEGER NOT NULL,
+    data BLOB NOT NULL, at REAL NOT NULL
+);
+CREATE INDEX runs_forked_from ON runs (forked_from) WHERE forked_from IS NOT NULL;
+CREATE INDEX runs_parent ON runs (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX runs_job ON runs (job_id) WHERE job_id IS NOT NULL
 """
 
 _SET = "jupyter_durable"
@@ -86,8 +102,8 @@ CREATE TABLE "_sqlite_migrations" (
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name")
 """
 
-MIGRATIONS: tuple[Migration, ...] = (m001_journal, m002_jobs)
-_PLAIN = {m001_journal: _M001, m002_jobs: _M002}
+MIGRATIONS: tuple[Migration, ...] = (m001_journal, m002_jobs, m003_attic)
+_PLAIN = {m001_journal: _M001, m002_jobs: _M002, m003_attic: _M003}
 
 
 def version(connection: sqlite3.Connection) -> int:

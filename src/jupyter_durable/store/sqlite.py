@@ -288,6 +288,34 @@ class SqliteStore(RowStore):
             finally:
                 connection.close()
 
+    def backup(self, path: Path) -> None:
+        """See `JournalStore`."""
+        self._check_usable()
+        path = path.expanduser().resolve()
+        if path.exists() or keyfile.key_path(path).exists():
+            raise StoreError(f"{path} or its key is there already", hint="choose another name for the backup")
+        place.make_directory(path.parent)
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=self.timeout)
+        try:
+            os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            connection.execute("VACUUM INTO ?", (str(new),))  # of one moment, whoever writes meanwhile
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            keyfile.make_key(path, self.key)
+            new.replace(path)
+            place.sync_directory(path.parent)
+        except FAULTS as error:
+            raise translate(error, path) from error
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {path}: {error.strerror}", hint="make room, or choose another place"
+            ) from error
+        finally:
+            connection.close()
+            new.unlink(missing_ok=True)
+
     def version(self) -> int:
         """See `JournalStore`."""
         self._check_usable()

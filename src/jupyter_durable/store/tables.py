@@ -39,6 +39,16 @@ _FIND = f"{_RUNS} WHERE r.id = ?"
 _STARTING = "SELECT id FROM runs WHERE id >= ? AND substr(id, 1, length(?)) = ? ORDER BY id LIMIT 4"
 _ENTRIES = f"SELECT {_ENTRY_COLUMNS} FROM entries WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"  # noqa: S608
 _CHUNK = f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE digest = ?"  # noqa: S608
+_ATTIC = f"SELECT {_CHUNK_COLUMNS} FROM attic WHERE digest = ?"  # noqa: S608
+_ALL_CHUNKS = f"SELECT {_CHUNK_COLUMNS} FROM chunks UNION ALL SELECT {_CHUNK_COLUMNS} FROM attic"  # noqa: S608
+_SHELVE = f"INSERT OR REPLACE INTO attic ({_CHUNK_COLUMNS}, at) SELECT {_CHUNK_COLUMNS}, ? FROM chunks WHERE digest = ?"  # noqa: S608
+_UNSHELVE = f"INSERT OR IGNORE INTO chunks ({_CHUNK_COLUMNS}) {_ATTIC}"
+_SIZES = "SELECT digest, refs, length(data) + 60 FROM {}"
+_USED = (
+    "SELECT key >> 32, refs FROM entries WHERE refs IS NOT NULL AND length(refs) > 0"
+    " UNION ALL SELECT run, refs FROM inbox WHERE refs IS NOT NULL AND length(refs) > 0"
+)
+_ENTRY_BYTES = "SELECT total(length(meta) + ifnull(length(body), 0) + ifnull(length(refs), 0) + 70) FROM entries WHERE key BETWEEN ? AND ?"
 _INBOX = f"SELECT {_INBOX_COLUMNS} FROM inbox WHERE run = ? AND n > ? ORDER BY n"  # noqa: S608
 _DECIDED = f"SELECT {_INBOX_COLUMNS} FROM inbox WHERE run = ? AND key = ?"  # noqa: S608
 _ENTRY_SPANS = (
@@ -138,7 +148,7 @@ class Tables:
             raise translate(error, self._path) from error
 
     def chunk(self, digest: bytes) -> ChunkRow | None:
-        found = self._all(_CHUNK, (digest,))
+        found = self._all(_CHUNK, (digest,)) or self._all(_ATTIC, (digest,))
         return ChunkRow(*found[0]) if found else None
 
     def has_chunk(self, digest: bytes) -> bool:
@@ -167,10 +177,35 @@ class Tables:
     def chunks(self) -> Iterator[ChunkRow]:
         # One at a time, by a cursor of its own: all of them may be more than memory holds.
         try:
-            for row in self._connection.execute(f"SELECT {_CHUNK_COLUMNS} FROM chunks"):  # noqa: S608
+            for row in self._connection.execute(_ALL_CHUNKS):
                 yield ChunkRow(*row)
         except FAULTS as error:
             raise translate(error, self._path) from error
+
+    def forks(self, run_id: str) -> list[str]:
+        return [row[0] for row in self._all("SELECT id FROM runs WHERE forked_from = ?", (run_id,))]
+
+    def children(self, run_id: str) -> list[str]:
+        return [row[0] for row in self._all("SELECT id FROM runs WHERE parent_id = ?", (run_id,))]
+
+    def chunk_refs(self) -> Iterator[tuple[bytes, bytes, int]]:
+        for table in ("chunks", "attic"):
+            yield from self._all(_SIZES.format(table))
+
+    def used_refs(self) -> Iterator[tuple[int, bytes]]:
+        yield from self._all(_USED)
+
+    def shelved(self) -> list[tuple[bytes, float]]:
+        return [(row[0], row[1]) for row in self._all("SELECT digest, at FROM attic")]
+
+    def entry_bytes(self, run: int) -> int:
+        return int(self._all(_ENTRY_BYTES, (run << 32, run << 32 | _HEAD))[0][0])
+
+    def used_bytes(self) -> int:
+        pages, free, size = (
+            self._all(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def job(self, job_id: str) -> JobRow | None:
         found = self._all(f"{_JOB} WHERE id = ?", (job_id,))
@@ -249,6 +284,25 @@ class Tables:
 
     def add_inbox(self, row: InboxRow) -> None:
         self._do(_ADD_INBOX, row)
+
+    def drop_run(self, run: int) -> None:
+        self._do("DELETE FROM entries WHERE key BETWEEN ? AND ?", (run << 32, run << 32 | _HEAD))
+        self._do("DELETE FROM inbox WHERE run = ?", (run,))
+        self._do("DELETE FROM runs WHERE run = ?", (run,))
+
+    def shelve(self, digests: Sequence[bytes], at: float) -> None:
+        for digest in digests:
+            self._do(_SHELVE, (at, digest))
+            self._do("DELETE FROM chunks WHERE digest = ?", (digest,))
+
+    def unshelve(self, digests: Sequence[bytes]) -> None:
+        for digest in digests:
+            self._do(_UNSHELVE, (digest,))
+            self._do("DELETE FROM attic WHERE digest = ?", (digest,))
+
+    def drop_shelved(self, digests: Sequence[bytes]) -> None:
+        for digest in digests:
+            self._do("DELETE FROM attic WHERE digest = ?", (digest,))
 
     def add_job(self, row: JobRow) -> int:
         return int(self._do(_ADD_JOB, (row.job or None, *row[1:])).lastrowid or 0)
