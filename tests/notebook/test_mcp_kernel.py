@@ -47,10 +47,10 @@ def effects(tmp_path: Path) -> Path:
     return tmp_path / "effects.txt"
 
 
-@pytest.fixture
-def server(effects: Path) -> Iterator[Any]:
-    """A server over HTTP, in a process that outlives the kernels."""
-    found = mcp_server.HttpServer(effects).start()
+@pytest.fixture(params=["http", "sse"])
+def server(request: pytest.FixtureRequest, effects: Path) -> Iterator[Any]:
+    """A server over streamable HTTP or server-sent events, in a process that outlives the kernels."""
+    found = mcp_server.HttpServer(effects, request.param).start()
     yield found
     found.stop()
 
@@ -100,7 +100,10 @@ def test_a_session_over_http_is_killed(
     cell = """%%durable web
 import mcp.client.streamable_http as http
 from mcp import ClientSession
+from mcp.client.sse import sse_client
 client = getattr(http, "streamablehttp_client", None) or http.streamable_http_client
+if url.endswith("/sse"):
+    client = sse_client
 async with client(url) as streams, ClientSession(streams[0], streams[1]) as session:
     await session.initialize()
     found = [(await session.call_tool("add", {"a": n, "b": 1})).content[0].text for n in range(4)]

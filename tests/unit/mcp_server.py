@@ -1,4 +1,6 @@
-"""A real MCP server for tests: `python mcp_server.py EFFECTS [PORT]`, over stdio or streamable HTTP.
+"""A real MCP server for tests: `python mcp_server.py EFFECTS [PORT [KIND]]`, over stdio, or as KIND says.
+
+KIND: `http` (streamable HTTP), `sse`, `ws` (a websocket, in version 1 of the SDK).
 
 Every call that has an effect appends a line to the file EFFECTS; so does every start of the process.
 Written against the server API of both major versions of the SDK.
@@ -29,16 +31,20 @@ def lines(effects: Path) -> Counter[str]:
 class HttpServer:
     """A server process on loopback."""
 
-    def __init__(self, effects: Path) -> None:
+    def __init__(self, effects: Path, kind: str = "http") -> None:
         self.effects = effects
+        self.kind = kind
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/mcp"
+        path = {"http": "mcp"}.get(kind, kind)
+        self.url = f"{'ws' if kind == 'ws' else 'http'}://127.0.0.1:{self.port}/{path}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "HttpServer":
         self.process = subprocess.Popen(
-            command(self.effects, str(self.port)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(self.effects, str(self.port), self.kind),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 60
         while True:
@@ -58,7 +64,7 @@ class HttpServer:
             self.process = None
 
 
-def main(effects: str, port: str = "") -> None:
+def main(effects: str, port: str = "", kind: str = "http") -> None:
     """Serve until the client is gone, or for ever."""
     try:
         from mcp.server.mcpserver import Context, MCPServer
@@ -116,13 +122,30 @@ def main(effects: str, port: str = "") -> None:
         note(f"prompt {name}")
         return f"Say hello to {name}."
 
+    over = {"http": "streamable-http"}.get(kind, kind)
     if not port:
         server.run("stdio")
+    elif kind == "ws":
+        serve_websockets(server._mcp_server, int(port))
     elif hasattr(server, "settings") and hasattr(server.settings, "port"):
         server.settings.port = int(port)
-        server.run("streamable-http")
+        server.run(over)
     else:
-        server.run("streamable-http", host="127.0.0.1", port=int(port))
+        server.run(over, host="127.0.0.1", port=int(port))
+
+
+def serve_websockets(server: Any, port: int) -> None:
+    """The SDK has the transport, and no server around it."""
+    import uvicorn
+    from mcp.server.websocket import websocket_server
+    from starlette.applications import Starlette
+    from starlette.routing import WebSocketRoute
+
+    async def connected(socket: Any) -> None:
+        async with websocket_server(socket.scope, socket.receive, socket.send) as (reader, writer):
+            await server.run(reader, writer, server.create_initialization_options())
+
+    uvicorn.run(Starlette(routes=[WebSocketRoute("/ws", connected)]), host="127.0.0.1", port=port)
 
 
 if __name__ == "__main__":

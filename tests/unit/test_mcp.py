@@ -1,4 +1,4 @@
-"""MCP sessions as steps: real servers over stdio and HTTP, their effects counted in a file."""
+"""MCP sessions as steps: real servers over every transport, their effects counted in a file."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ try:
 except ImportError:
     from mcp.client.streamable_http import streamablehttp_client as http_client
 
+from mcp.client.sse import sse_client  # noqa: E402
+
+CLIENTS: dict[str, Callable[[str], Any]] = {"http": http_client, "sse": sse_client}
+with contextlib.suppress(ImportError):  # in version 1, with the extra `ws`
+    from mcp.client.websocket import websocket_client
+
+    CLIENTS["ws"] = websocket_client
+
 TWO = not hasattr(mcp, "McpError") or hasattr(mcp, "Client")
 Connect = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
 
@@ -48,7 +56,7 @@ class Place:
 
     def transport(self) -> Any:
         if self.server is not None:
-            return http_client(self.server.url)
+            return CLIENTS[self.server.kind](self.server.url)
         executable, *args = mcp_server.command(self.effects)
         return stdio_client(StdioServerParameters(command=executable, args=args))
 
@@ -59,14 +67,16 @@ class Place:
             yield session
 
 
-@pytest.fixture(params=["stdio", "http"])
+@pytest.fixture(params=["stdio", "http", "sse", "ws"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A server over each transport."""
     effects = tmp_path / "effects.txt"
     if request.param == "stdio":
         yield Place(effects, None)
         return
-    server = mcp_server.HttpServer(effects).start()
+    if request.param not in CLIENTS:
+        pytest.skip(f"version {version('mcp')} has no such client")
+    server = mcp_server.HttpServer(effects, request.param).start()
     yield Place(effects, server)
     server.stop()
 
@@ -417,8 +427,13 @@ class TestClient:
         from mcp import Client
 
         executable, *args = mcp_server.command(place.effects)
-        made = [place.server.url if place.server else StdioServerParameters(command=executable, args=args)]
-        agent = self.agent(lambda: Client(made[0]))
+
+        def client() -> Any:
+            if place.server is None:
+                return Client(StdioServerParameters(command=executable, args=args))
+            return Client(place.server.url if place.server.kind == "http" else place.transport())
+
+        agent = self.agent(client)
         bench = Bench()
         bench.crash("after-outcome", nth, agent)
         assert bench.resume(agent) == (True, "3")

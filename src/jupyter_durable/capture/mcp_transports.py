@@ -10,7 +10,7 @@ import contextlib
 import functools
 import importlib.metadata
 from collections.abc import AsyncIterator, Callable
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 from jupyter_durable.capture.instruments import Undo
@@ -26,10 +26,9 @@ TRANSPORTS: dict[str, tuple[str, ...]] = {
 
 def defer(manager: Any) -> Undo:
     """Patch a function decorated with `asynccontextmanager`. Raises `AttributeError` if it is none."""
-    names = manager.__code__.co_freevars if isinstance(manager, FunctionType) else ()
-    if "func" not in names:
+    cell = _held(manager)
+    if cell is None:
         raise AttributeError(f"{manager!r} is not made by contextlib.asynccontextmanager")
-    cell = (manager.__closure__ or ())[names.index("func")]
     original = cell.cell_contents
     more = 1 if manager.__name__.startswith("streamable") and _major() < 2 else 0
 
@@ -64,6 +63,16 @@ def defer(manager: Any) -> Undo:
             cell.cell_contents = original
 
     return undo
+
+
+def _held(manager: Any) -> CellType | None:
+    """Where what `asynccontextmanager` was given is held; other decorators (`deprecated`) may be around it."""
+    while isinstance(manager, FunctionType):
+        names = manager.__code__.co_freevars
+        if "func" in names:
+            return (manager.__closure__ or ())[names.index("func")]
+        manager = getattr(manager, "__wrapped__", None)
+    return None
 
 
 def _major() -> int:
