@@ -161,10 +161,8 @@ def test_fork_with_another_result(kernel: Kernel, tmp_path: Path) -> None:
 
     reply = kernel.check("%durable fork plain --at pick --set result=wanted['number'] + 2")
 
-    assert "plain forked at step 1.1 pick with another result: 2 steps replayed; 1 whose effects" in said(
-        reply
-    )
-    assert "(crunch)" in said(reply)
+    assert "plain forked at step 1.1 pick with another result" in said(reply)
+    assert "leaves behind 1 step whose effects have already happened (crunch)" in said(reply)
     assert calls(tmp_path) == [*made, "crunch 52"]
     assert kernel.check("notes, picked, last").result == "(['answer to one', 42], 42, 2704)"
     assert "2 replayed, 1 executed" in said(reply)
@@ -265,7 +263,9 @@ def test_rerun_from_says_what_is_repeated_before_it_acts(kernel: Kernel, tmp_pat
     assert len(calls(tmp_path)) == made
 
     reply = said(kernel.check(cell.format(" --rerun-from 1.1")))
-    assert reply.index("may be made again (crunch x30)") < reply.index("mail completed")
+    assert "forking mail at step 1.1: 1 step replayed" in reply
+    told = "leaves behind 30 steps whose effects have already happened (crunch x30)"
+    assert reply.index(told) < reply.index("mail completed")
     assert len(calls(tmp_path)) == made + 30
     wrong = kernel.run(cell.format(" --rerun-from 9.9"))
     assert "no step '9.9'" in wrong.traceback
@@ -290,6 +290,9 @@ def test_debug_shows_a_failed_step_as_it_was_made(kernel: Kernel, tmp_path: Path
 
     assert "IndexError" in said(reply)
     assert "debug.args.at" in said(reply)
+    assert "debug.ns.where" in said(reply)
+    assert "debug.ns.asyncio" not in said(reply)
+    assert "runtime/steps.py" not in said(reply)
     assert kernel.check("debug.args.numbers, debug.args.at, type(debug.error).__name__").result == (
         "([1, 2, 3], 7, 'IndexError')"
     )

@@ -26,6 +26,7 @@ from jupyter_durable.kernel.choosing import short
 from jupyter_durable.kernel.launching import (
     Launch,
     Launched,
+    bound_by,
     digester,
     rewind,
     stored_cell,
@@ -311,6 +312,8 @@ class KernelHost:
             if opened.aside is None:
                 self._remember(opened)
             else:
+                assert launched.snapshot is not None
+                told = bound_by(self.shell, launched.snapshot, cell.source)
                 then = opened.aside.put_back()
             if self._closing:
                 self.close()
@@ -319,7 +322,7 @@ class KernelHost:
             from jupyter_durable.kernel import travelling  # here: it needs this module
 
             found = travelling.moment(self, run.record, opened.goto)
-            found.was_restored(then)
+            found.was_restored(then, told)
             travelling.present(self, found)
         if opened.next_input:
             self.shell.set_next_input(opened.next_input)

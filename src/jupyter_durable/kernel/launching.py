@@ -330,7 +330,7 @@ class Launch:
         old, _, index = stored_cell(self.session, record)
         at = self.given.rerun_from
         if isinstance(decision, Fork) and at is not None:
-            line = self._outlook(decision, record, index)
+            line = self._outlook(decision, record, index, brief=True)
         else:
             line = self._line(decision, record, view.plan(index, self.session.renderer(record)))
         self.restore(old, self.reset)
@@ -351,12 +351,17 @@ class Launch:
         )
         return Launched(run, self.session, snapshot, line, "fork")
 
-    def _outlook(self, decision: Fork, record: RunRecord, index: Index) -> str:
-        """What `--rerun-from` will do, before it does: how much is replayed, which effects are repeated. `index` is spent."""
+    def _outlook(self, decision: Fork, record: RunRecord, index: Index, *, brief: bool = False) -> str:
+        """What `--rerun-from` will do, before it does: how much is replayed, which effects are repeated. `index` is spent.
+
+        `brief`: without the effects, which the run itself says as it begins.
+        """
         said, at = decision.notice.replace(short(record.id), record.name, 1), self.given.rerun_from
         if at is None or at == END:
             return f"{said}; {fork_outlook(view.plan(index, self.session.renderer(record)))}"
-        return f"{said}: {outlook(*look_ahead(index, self.session.place(index, at, record)))}"
+        replayed, repeats = look_ahead(index, self.session.place(index, at, record))
+        whole = outlook(replayed, repeats)
+        return f"{said}: {whole.partition(';')[0] if brief and repeats else whole}"
 
     def _with_names(self, run: LiveRun, decision: Resume | Restore, *, restored: bool = False) -> Launched:
         record = run.record
@@ -404,6 +409,14 @@ def restore_names(
     for name, why in done.missing.items():
         say(f"not restored: {name}: {why}")
     return done
+
+
+def bound_by(shell: Any, snapshot: Snapshot, source: str) -> set[str]:
+    """The names that a cell has to do with: those it was given, and those it binds."""
+    found = set(snapshot.names)
+    with contextlib.suppress(SyntaxError):
+        found |= set(needs(parse(source, shell.transform_cell)).binds)
+    return found
 
 
 def rewind(

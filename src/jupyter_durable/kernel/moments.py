@@ -12,7 +12,8 @@ import asyncio
 import bdb
 import inspect
 import sys
-from types import CodeType, SimpleNamespace
+from pathlib import Path
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from jupyter_durable.codec.display import show
@@ -27,6 +28,7 @@ from jupyter_durable.timeline import inert, values
 
 NAME = "debug"
 """What it is bound to."""
+_OURS = "jupyter_durable"
 _KEPT = ("In", "Out", "get_ipython", "exit", "quit", "open", "display")
 
 
@@ -42,6 +44,7 @@ class Moment:
         self.step = step.id
         self.name = step.name
         self.ns = SimpleNamespace()
+        self._told: set[str] = set()
         self._status = step.status
         given = _decoded(session, record, step)
         self.positional, self.keywords = given
@@ -57,6 +60,8 @@ class Moment:
             except Exception:  # noqa: BLE001 - its class may not be here; the text is
                 self.error = None
             shown = inert.glance(lambda: inert.look(session.codec, payload, bind=bind, load=load))
+            if isinstance(shown, inert.Failure):
+                shown.frames = [frame for frame in shown.frames if _OURS not in Path(frame[0]).parts]
             self.traceback = values.traceback(shown) if isinstance(shown, inert.Failure) else show(shown)
 
     @property
@@ -101,9 +106,10 @@ class Moment:
             debugger.interaction(None, display.without_ours(error.__traceback__))
         return None
 
-    def was_restored(self, names: dict[str, Any]) -> None:
-        """Take over the names of that moment."""
+    def was_restored(self, names: dict[str, Any], told: set[str]) -> None:
+        """Take over the names of that moment; `told`: those that say something of the run."""
         self.ns = SimpleNamespace(**names)
+        self._told = told
         self.args = SimpleNamespace(**self._named())
 
     def __repr__(self) -> str:
@@ -114,7 +120,13 @@ class Moment:
     def bundle(self) -> display.Bundle:
         """What is there to look at."""
         rows = [(f"{NAME}.args.{name}", show(value)) for name, value in vars(self.args).items()]
-        rows += [(f"{NAME}.ns.{name}", show(value)) for name, value in list(vars(self.ns).items())[:30]]
+        rows += [
+            (f"{NAME}.ns.{name}", show(value))
+            for name, value in vars(self.ns).items()
+            if name in self._told
+            and not isinstance(value, ModuleType | type)
+            and not inspect.isroutine(value)
+        ]
         before = f"{self.run}, step {self.step}: {self.name} {self._status}"
         after = f"{NAME}.call() calls it again, outside the run; {NAME}.pdb() under the debugger"
         return display.table(

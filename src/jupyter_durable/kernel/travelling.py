@@ -73,9 +73,16 @@ def forked(host: KernelHost, rest: str, say: Callable[[str], None]) -> str:
         value = _value(host, how, text)
         result, arguments = (value, None) if how == "result" else (UNSET, value)
         found = forking.fork(
-            store, run_id, at=step, result=result, arguments=arguments, by=magics._person(), line=line
+            store,
+            run_id,
+            at=step,
+            result=result,
+            arguments=arguments,
+            by=magics._person(),
+            line=line,
+            job_id=host.place().job_id,
         )
-        say(str(found))
+        say(found.head if found.repeats else str(found))  # what it leaves behind, the run says as it begins
         made = store.journal.run(found.id)
     snapshot, source, _ = stored_cell(store._session, made)
     rewind(host.shell, snapshot, source, host.statements(), say)

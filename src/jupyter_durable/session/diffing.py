@@ -51,7 +51,7 @@ class _Side:
 
     def call(self, step: RecordedStep) -> str:
         """The call on one line."""
-        given = self.arguments(step)
+        given = self.arguments(step) if step.kind != "model" else None  # its request says nothing on one line
         return f"{step.name}(…)" if given is None else show_call(step.name, tuple(given[0]), given[1], 120)
 
     def said(self, step: RecordedStep) -> list[tuple[str, str]]:

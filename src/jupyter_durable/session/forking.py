@@ -49,11 +49,14 @@ class Forked:
     replayed: int
     repeats: Mapping[str, int]
 
-    def __str__(self) -> str:
+    @property
+    def head(self) -> str:
+        """What was made, in a line."""
         what = {"result": " with another result", "arguments": " with other arguments", "again": ""}[self.how]
-        return (
-            f"{self.name} forked at step {self.at} {self.step}{what}: {outlook(self.replayed, self.repeats)}"
-        )
+        return f"{self.name} forked at step {self.at} {self.step}{what}"
+
+    def __str__(self) -> str:
+        return f"{self.head}: {outlook(self.replayed, self.repeats)}"
 
 
 def outlook(replayed: int, repeats: Mapping[str, int]) -> str:
@@ -99,12 +102,13 @@ def fork(
     by: str = "",
     as_json: bool = False,
     line: str = "",
+    job_id: str | None = None,
 ) -> Forked:
     """Make a fork of a run which goes on from step `at` (an id or a name), where it is resumed.
 
     `result`: what that step gives in the fork, without being made. `arguments`: those to be changed when it is made,
     by name, as JSON data. Neither: it is made again. `as_json`: `result` is JSON data, and becomes a value of the
-    type that the step gave. `line`: kept with the fork, to tell it by.
+    type that the step gave. `line`: kept with the fork, to tell it by. `job_id`: the job that makes it.
 
     Raises `RunNotFoundError`; `DurableError` for what does not fit, and for a run that is being executed.
     """
@@ -135,7 +139,7 @@ def fork(
     who = mask(by or str(session.owner))
     change = Change(result, arguments, who)
     meta = {"by": who, **({"line": line} if line else {})}
-    made = session.prepare(record, place, change, meta=meta)
+    made = session.prepare(record, place, change, job_id=job_id, meta=meta)
     index = session.index(made.id)
     left = session.left_behind(made, index)
     replayed, repeats = _count(index, left)

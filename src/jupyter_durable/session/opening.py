@@ -139,11 +139,17 @@ class Session:
         return self._create(record, index, snapshot, options, drafts)
 
     def prepare(
-        self, source: RunRecord, at: tuple[int, int], change: Change, *, meta: Mapping[str, Any] | None = None
+        self,
+        source: RunRecord,
+        at: tuple[int, int],
+        change: Change,
+        *,
+        job_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> RunRecord:
         """A fork of `source` with something else at that step, which nobody executes yet: it is to be resumed."""
         kill_point("before-open")
-        record, index = self._based_on(source, "user", None, None, None, None)
+        record, index = self._based_on(source, "user", None, None, job_id, None)
         step = index.step(*at)
         assert step is not None
         forked = {
