@@ -6,11 +6,15 @@ runs, so that `jupyter durable --help` answers at once.
 
 from __future__ import annotations
 
+import os
 from typing import IO, Any
 
 import click
 
 from jupyter_durable.errors import DurableError
+
+COMPLETE = "_JUPYTER_DURABLE_COMPLETE"
+"""The variable by which a shell asks what may come next."""
 
 
 class Complaint(click.ClickException):
@@ -30,30 +34,63 @@ class _Commands(click.Group):
 
     modules = {  # noqa: RUF012 - click's Group keeps its own state on the instance
         "run": "run",
+        "resume": "run",
         "submit": "queue",
         "worker": "queue",
-        "resume": "run",
         "jobs": "queue",
         "wait": "queue",
         "ls": "look",
         "show": "look",
+        "watch": "watch",
         "cost": "cost",
+        "diff": "travel",
         "export": "export",
-        "verify": "look",
         "waits": "people",
         "approve": "people",
         "reject": "people",
         "answer": "people",
         "signal": "people",
+        "cancel": "decide",
         "retry": "decide",
         "supply": "decide",
         "fail": "decide",
-        "cancel": "decide",
-        "fork": "travel",
-        "diff": "travel",
-        "delete": "travel",
         "budget": "cost",
+        "fork": "travel",
+        "store": "keep:store_",
+        "verify": "look",
+        "doctor": "doctor",
+        "gc": "keep",
+        "delete": "travel",
+        "backup": "keep",
+        "copy": "keep",
+        "import": "keep:import_",
+        "completion": "completing",
     }
+    sections = {  # noqa: RUF012 - the command with which each begins
+        "run": "Jobs",
+        "ls": "Look",
+        "waits": "Decide",
+        "store": "Keep",
+    }
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for."""
+        rows: list[tuple[str, str]] = []
+        title = ""
+
+        def write() -> None:
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+        for name in self.list_commands(ctx):
+            if name in self.sections:
+                write()
+                title, rows = self.sections[name], []
+            command = self.get_command(ctx, name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(formatter.width - 16)))
+        write()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order people meet them."""
@@ -65,13 +102,17 @@ class _Commands(click.Group):
             return None
         from importlib import import_module
 
-        module = import_module(f"jupyter_durable.cli.{self.modules[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        where, _, name = self.modules[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"jupyter_durable.cli.{where}"), name or cmd_name)
+        if COMPLETE in os.environ:
+            from jupyter_durable.cli.completing import complete
+
+            return complete(command)
         return command
 
     def main(self, *args: Any, **options: Any) -> Any:
         """The entry point; `jupyter` calls us by another name than people do."""
-        return super().main(*args, **options | {"prog_name": "jupyter durable"})
+        return super().main(*args, **options | {"prog_name": "jupyter durable", "complete_var": COMPLETE})
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -79,6 +120,16 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except DurableError as error:
             raise Complaint(error) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+        except BrokenPipeError:
+            raise  # click's own business: whoever read has seen enough
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise Complaint(
+                DurableError(what, hint="see that it is there, and that you may use it")
+            ) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,6 +141,13 @@ def main() -> None:
     jupyter durable run NOTEBOOK     run every cell; call it again to resume
     jupyter durable ls               the runs in the store
     jupyter durable show RUN         one run, step by step
+    jupyter durable doctor           whether all is well here
+
+    
+    Exit codes:  0  done
+                 1  it could not be done, or what was asked about is not as it should be
+                 2  the command was used wrongly
+    `run`, `resume`, `wait` and `watch` have more: see their --help. Results go to stdout, complaints with a hint to stderr.
     """
 
 

@@ -1,0 +1,83 @@
+"""`jupyter durable completion`, and what Tab offers for a run, a job or a step."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing, suppress
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from jupyter_durable.cli import COMPLETE, json_option
+
+_MOST = 50
+_PLACES = {
+    "bash": "~/.bashrc",
+    "zsh": "~/.zshrc",
+    "fish": "~/.config/fish/completions/jupyter-durable.fish",
+}
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(sorted(_PLACES)))
+@json_option
+@click.pass_context
+def completion(ctx: click.Context, shell: str, as_json: bool) -> None:
+    """Print what makes Tab complete commands, options, runs and steps in your SHELL.
+
+    \b
+    eval "$(jupyter-durable completion bash)"       in ~/.bashrc; the same for zsh
+    jupyter-durable completion fish > ~/.config/fish/completions/jupyter-durable.fish
+
+    It is for `jupyter-durable`, the same program by one word: shells complete `jupyter ...` by Jupyter's own rules.
+    """
+    found = get_completion_class(shell)
+    assert found is not None
+    source = found(ctx.find_root().command, {}, "jupyter-durable", COMPLETE).source()
+    if as_json:
+        click.echo(json.dumps({"shell": shell, "place": _PLACES[shell], "source": source}))
+    else:
+        click.echo(source)
+
+
+def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids and names of runs that begin like this; nothing if there is no store."""
+    found: list[CompletionItem] = []
+    with suppress(Exception), closing(_store(ctx)) as opened:
+        for record in opened.journal.runs(limit=200):
+            if record.id.startswith(incomplete):
+                found.append(CompletionItem(record.id[:13], help=f"{record.name}, {record.status}"))
+            if record.name.startswith(incomplete):
+                found.append(CompletionItem(record.name, help=record.status))
+    return list({item.value: item for item in found}.values())[:_MOST]
+
+
+def steps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Steps of the run that stands before."""
+    found: list[CompletionItem] = []
+    run = ctx.params.get("run")
+    with suppress(Exception), closing(_store(ctx)) as opened:
+        there = [step for step in opened.steps(str(run)) if step.id.startswith(incomplete)]
+        found += [CompletionItem(step.id, help=f"{step.name}, {step.status}") for step in there]
+    return found[:_MOST]
+
+
+def _store(ctx: click.Context) -> Any:
+    from jupyter_durable.session import open_store
+    from jupyter_durable.store.place import resolve
+
+    url = ctx.params.get("store")
+    path = resolve(url)
+    if path is None or not path.exists():
+        raise FileNotFoundError  # asking must not make one
+    return open_store(url)
+
+
+def complete(command: click.Command) -> click.Command:
+    """Let Tab offer what the arguments of a command may be."""
+    for param in command.params:
+        how = {"run": runs, "step": steps, "what": runs}.get(param.name or "")
+        if how is not None and isinstance(param, click.Argument):
+            param._custom_shell_complete = how
+    return command
