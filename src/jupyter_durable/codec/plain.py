@@ -18,7 +18,6 @@ from typing import Any
 
 ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 """The exact types that are JSON by themselves."""
-_STR = frozenset({str})
 
 
 def plain(value: Any, innocent: Callable[[dict[str, Any]], bool] | None = None) -> set[int] | None:
@@ -27,22 +26,31 @@ def plain(value: Any, innocent: Callable[[dict[str, Any]], bool] | None = None) 
     `innocent`: None also if it says of one of the dicts that its keys are not.
     """
     todo = [value]
+    add = todo.append
     limit = 4096
     for part in todo:  # grows as it goes
         if type(part) is dict:
-            if not _STR.issuperset(map(type, part)) or (innocent is not None and not innocent(part)):
+            if innocent is not None and not innocent(part):
                 return None
-            items = part.values()
+            for key, item in part.items():
+                if type(key) is not str:
+                    return None
+                kind = type(item)
+                if kind is str or kind is int:
+                    continue
+                if kind is dict or kind is list:
+                    add(item)
+                elif kind not in ATOMS:
+                    return None
         else:
-            items = part
-        if ATOMS.issuperset(map(type, items)):
-            continue
-        for item in items:
-            kind = type(item)
-            if kind is dict or kind is list:
-                todo.append(item)
-            elif kind not in ATOMS:
-                return None
+            for item in part:
+                kind = type(item)
+                if kind is str or kind is int:
+                    continue
+                if kind is dict or kind is list:
+                    add(item)
+                elif kind not in ATOMS:
+                    return None
         if len(todo) > limit:  # a cycle never ends, and thirty nested pairs of one list are 2**30 lists
             if len(set(map(id, todo))) < len(todo):
                 return None

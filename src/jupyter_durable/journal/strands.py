@@ -16,7 +16,7 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jupyter_durable.journal.decisions import Call, Diverged, Wait
 from jupyter_durable.journal.index import MAIN, Index, RecordedScope, RecordedStep
@@ -40,6 +40,11 @@ class Spawned(NamedTuple):
     def fits(self, pos: int, scopes: int) -> bool:
         """Whether that is where the recorded parent was (`RecordedScope.spawned_at`)."""
         return self.made < pos <= self.following and self.joined < max(scopes, 1) <= self.skipped
+
+
+# Most strands spawn none, and many live as long as the run: these are replaced before anything is put into them.
+_NONE: list[Any] = []
+_NOTHING: dict[Any, Any] = {}
 
 
 class LiveScope:
@@ -81,16 +86,14 @@ class LiveScope:
         self.id = -1  # unknown until bound
         self.declared = False  # in the journal, with the first entry
         self.recorded: RecordedScope | None = None
-        self.steps: list[RecordedStep] = []
+        self.steps: list[RecordedStep] = _NONE
         self.cursor = 0
         self.next_pos = 0
         self.cut = False
         self.left = False
-        self.counts: dict[str, int] = {}
-        self.groups: dict[str, list[LiveScope]] = {}  # the strands it spawned that may be recorded ones
-        self.alive: dict[
-            int, RecordedScope
-        ] = {}  # recorded strands of a fork that have begun again and not ended
+        self.counts: dict[str, int] = _NOTHING
+        self.groups: dict[str, list[LiveScope]] = _NOTHING  # the strands it spawned that may be recorded ones
+        self.alive: dict[int, RecordedScope] = _NOTHING  # those of a fork that have begun again and not ended
         self.spawned_at: tuple[int, int] | None = None  # as in `RecordedScope`
         self.spawned: Spawned | None = None  # in a fork
         self.scopes = 0  # the number that the next new scope was to get when the last strand it spawned ended
@@ -143,6 +146,8 @@ class Strands:
 
     def spawn(self, parent: LiveScope, key: str) -> LiveScope:
         """A strand begins, child of `parent`."""
+        if parent.counts is _NOTHING:
+            parent.counts, parent.groups = {}, {}
         index = parent.counts.get(key, 0)
         parent.counts[key] = index + 1
         scope = LiveScope(parent, key, index)
@@ -273,6 +278,8 @@ class Strands:
         scope.recorded = recorded
         self.bound[recorded.id] = scope
         if scope.parent is not None and recorded.first_seq <= self._unsure:
+            if scope.parent.alive is _NOTHING:
+                scope.parent.alive = {}
             scope.parent.alive[recorded.id] = recorded
         scope.steps = recorded.steps
         scope.next_pos = recorded.next_pos

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from jupyter_durable.runtime.run import LiveRun
     from jupyter_durable.runtime.values import Values
 
+OVER = "over"
+"""The owner of a strand whose task has ended: nobody."""
+
 _running_loop = asyncio._get_running_loop
 _current_task = asyncio.current_task
 _thread_id = threading.get_ident

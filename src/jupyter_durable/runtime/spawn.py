@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from jupyter_durable.journal.keys import callable_key, coroutine_key
-from jupyter_durable.runtime.context import SCOPE, Scope, current_scope, here
+from jupyter_durable.runtime.context import OVER, SCOPE, Scope, current_scope, here
 from jupyter_durable.runtime.run import ReplayEnd
 
 Factory = Callable[..., Any]
@@ -59,6 +59,8 @@ def _task_ended(scope: Scope, task: asyncio.Task[Any]) -> None:
     # Not `task.exception()`: that would mark the error as retrieved and silence asyncio's warning.
     clean = not task.cancelled() and getattr(task, "_exception", None) is None
     scope.run.close_scope(scope, clean=clean)
+    # Its context has the scope: while that has the task, all of them wait for the garbage collector.
+    scope.owner = OVER
 
 
 def _make_factory(before: Factory | None) -> Factory:

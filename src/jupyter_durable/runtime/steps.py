@@ -174,7 +174,11 @@ async def _execute_async(step: Step, fn: Callable[..., Awaitable[Any]]) -> Any:
                 try:
                     if run.options.jitter is not None:
                         await asyncio.sleep(run.options.jitter())
-                    value = await _await(step.spec, fn, step.args, step.kwargs)
+                    if step.spec.timeout is None:
+                        value = await fn(*step.args, **step.kwargs)
+                    else:
+                        async with asyncio.timeout(step.spec.timeout):
+                            value = await fn(*step.args, **step.kwargs)
                     drafts = step.completed(value)
                 except Exception as error:  # noqa: BLE001 - every error of a tool is its outcome
                     raised, (drafts, delay) = error, step.failed(error)
@@ -199,15 +203,6 @@ async def _execute_async(step: Step, fn: Callable[..., Awaitable[Any]]) -> Any:
     except BaseException:
         step.abandon()
         raise
-
-
-async def _await(
-    spec: Spec, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    if spec.timeout is None:
-        return await fn(*args, **kwargs)
-    async with asyncio.timeout(spec.timeout):
-        return await fn(*args, **kwargs)
 
 
 def _call(spec: Spec, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

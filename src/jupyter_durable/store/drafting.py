@@ -86,11 +86,11 @@ class Live:
         """The head and the rows after appending, what is staged first. Changes nothing."""
         run, was, _, _, _, generation, owner, expires_at, _ = self.head
         seq, last = self.end()
-        link, high = self.chain.link, run << 32
+        seal, high = self.chain.seal, run << 32
         written = [*self.pending.rows] if self.pending is not None else []
         for kind, scope, pos, at, meta, codec, packed, body, refs in prepared:
             seq += 1
-            last = link(last, seq, kind, scope, pos, at, meta, codec, packed, body, refs)
+            last = seal(last, pack_entry(seq, kind, scope, pos, at, meta, codec, packed, body, refs), body)
             # Plain tuples: `EntryRow` would cost a call for each.
             written.append((high | seq, kind, scope, pos, at, meta, codec, packed, body, refs, last))
         if not written:
