@@ -393,13 +393,13 @@ class Turns:
             self._order.consume(waiter.place)
         elif waiter.place == _LIVE and grant == "turn":
             self.open = True
-        if waiter.loop is not None:
-            self._stir(waiter.loop)
-        elif waiter.thread != threading.get_ident():
-            self._threads[waiter.thread] = _Moving(now)
         waiter.grant = grant
         self._progress_at = now
+        if waiter.loop is None and waiter.thread != threading.get_ident():
+            self._threads[waiter.thread] = _Moving(now)
         waiter.wake()
+        if waiter.loop is not None:
+            self._stir(waiter.loop)  # behind what it goes on with: one turn of the loop less
 
     # -- giving up on what does not come -----------------------------------------------------------
 
