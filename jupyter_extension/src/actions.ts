@@ -19,6 +19,7 @@ export class Actions {
     private readonly tracker: INotebookTracker,
     private readonly documents: IDocumentManager | null,
     private readonly resumer: Resumer,
+    private readonly inLab: boolean,
     private readonly trans: TranslationBundle,
   ) {}
 
@@ -54,9 +55,10 @@ export class Actions {
   /** Its timeline, in a tab. */
   open(id: string): void {
     const name = this.run(id)?.name ?? id.slice(0, 13);
-    const known = [...this.app.shell.widgets("main")].find((widget) => widget.id === `jupyter-durable-${id}`);
+    const area = this.inLab ? "main" : "right"; // in Notebook, a page has one document
+    const known = [...this.app.shell.widgets(area)].find((widget) => widget.id === `jupyter-durable-${id}`);
     const widget = known ?? tab(this.live, id, name, this.trans);
-    if (!known) this.app.shell.add(widget, "main", { mode: "split-right" });
+    if (!known) this.app.shell.add(widget, area, { mode: "split-right" });
     this.app.shell.activateById(widget.id);
   }
 

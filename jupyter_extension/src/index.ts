@@ -39,11 +39,12 @@ const plugin: JupyterFrontEndPlugin<void> = {
     restorer: ILayoutRestorer | null,
     labShell: ILabShell | null,
   ): void => {
+    const began = performance.now();
     const trans = (translator ?? nullTranslator).load("jupyter_durable");
     const live = new Live(app.serviceManager.serverSettings);
     const preferences = new Preferences();
     const resumer = new Resumer(trans);
-    const actions = new Actions(app, live, tracker, documents, resumer, trans);
+    const actions = new Actions(app, live, tracker, documents, resumer, labShell !== null, trans);
 
     rendermime.addFactory(factory(live));
     addCommands(app, live, actions, tracker, preferences, palette, trans);
@@ -96,6 +97,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
       here();
       return live.start();
     });
+    performance.measure("jupyter-durable:activate", { start: began });
   },
 };
 

@@ -15,7 +15,7 @@ import type { Notice } from "./logic/runs.js";
 import { asked, automatic, isResumable, notices, stateOf } from "./logic/runs.js";
 import type { Resumer, Wanting } from "./resume.js";
 import { cellsOf } from "./resume.js";
-import { action, badge, where } from "./says.js";
+import { action, badge, prompt, where } from "./says.js";
 import type { Preferences } from "./settings.js";
 
 const SIGNS = { none: "○", running: "▶", resumable: "■", waiting: "‖", done: "✓", failed: "✗", cancelled: "■" };
@@ -121,10 +121,15 @@ export class Watched {
       const state = stateOf(run);
       let widget = this.badges.get(cell);
       if (!widget) {
+        const layout = cell.layout as PanelLayout | null;
+        const place = layout?.widgets.findIndex((one) => one.hasClass("jp-Cell-inputWrapper")) ?? -1;
+        if (!layout || place < 0) {
+          void cell.ready.then(() => this.schedule()); // it is drawn when it comes into sight
+          continue;
+        }
         widget = new Widget();
         widget.addClass("jp-durable-badge");
-        const layout = cell.layout as PanelLayout | null;
-        layout?.insertWidget(2, widget); // below the input
+        layout.insertWidget(place + 1, widget);
         this.badges.set(cell, widget);
         cell.disposed.connect(() => this.badges.delete(cell));
       }
@@ -222,12 +227,7 @@ export class Watched {
           .filter((name) => name === "approve" || name === "reject")
           .map((name) => button(action(trans, name), `${name}:${wait.key}`, () => void actions.decide(run, wait, name)))
       : [];
-    return this.line(
-      "‖",
-      trans.__("%1 stopped, and waits for you: %2", run.name, wait?.prompt ?? ""),
-      [...buttons, timeline],
-      dismiss,
-    );
+    return this.line("‖", trans.__("%1 stopped. %2", run.name, prompt(trans, wait)), [...buttons, timeline], dismiss);
   }
 
   private line(sign: string, says: string, buttons: HTMLElement[], dismiss: () => void): HTMLElement {

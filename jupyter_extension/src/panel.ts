@@ -10,7 +10,7 @@ import type { Live } from "./live.js";
 import type { Filter } from "./logic/runs.js";
 import { asked, ICONS, isOver, isResumable, matches } from "./logic/runs.js";
 import { fileName } from "./logic/words.js";
-import { action, facts, where, word } from "./says.js";
+import { action, facts, prompt, where, word } from "./says.js";
 import type { RunItem, Wait } from "./types.js";
 
 export const durableIcon = new LabIcon({
@@ -222,7 +222,7 @@ export class RunsPanel extends Widget {
     const open = this.open.has(run.id);
     const status = word(trans, run.status);
     const elsewhere = run.path !== this.path ? (run.path ?? run.notebook) : null;
-    const stopped = isResumable(run) ? trans.__("stopped at %1", where(trans, run)) : "";
+    const stopped = isResumable(run) && run.status !== "failed" ? trans.__("stopped at %1", where(trans, run)) : "";
     const resume =
       isResumable(run) &&
       run.path !== null &&
@@ -272,7 +272,13 @@ export class RunsPanel extends Widget {
     return h(
       "li",
       { class: `jp-durable-wait jp-mod-${wait.kind}`, "data-run": run.id },
-      h("div", { class: "jp-durable-prompt" }, icon("‖"), h("strong", {}, run.name), h("span", {}, ` ${wait.prompt}`)),
+      h(
+        "div",
+        { class: "jp-durable-prompt" },
+        icon("‖"),
+        h("strong", {}, run.name),
+        h("span", {}, ` ${prompt(trans, wait)}`),
+      ),
       wait.value !== undefined &&
         h("pre", { class: "jp-durable-value", tabindex: "0" }, JSON.stringify(wait.value, null, 1)),
       h(

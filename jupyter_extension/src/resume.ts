@@ -18,7 +18,7 @@ export interface Wanting {
   names: string[];
 }
 
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 /** The cells of a notebook, as the logic looks at them. */
 export function cellsOf(panel: NotebookPanel): CellLike[] {
@@ -94,8 +94,10 @@ export class Resumer {
     for (;;) {
       const kernel = sessionContext.session?.kernel;
       if (kernel?.connectionStatus === "connected" && ["idle", "busy"].includes(kernel.status)) {
-        await load(kernel);
-        return;
+        // One that has just died is said to be busy for some seconds, and what is asked of it then is cancelled, or lost.
+        const patience = kernel.status === "idle" ? 5000 : PATIENCE / 2;
+        const late = new Promise<boolean>((done) => setTimeout(() => done(false), patience));
+        if (await Promise.race([load(kernel).catch(() => false), late])) return;
       }
       if (Date.now() > deadline) throw new Error(this.trans.__("The kernel does not answer."));
       await new Promise((done) => setTimeout(done, 100));
@@ -104,10 +106,11 @@ export class Resumer {
 }
 
 /** `%load_ext`, which changes nothing where it was done before. */
-async function load(kernel: Kernel.IKernelConnection): Promise<void> {
+async function load(kernel: Kernel.IKernelConnection): Promise<boolean> {
   const code = "get_ipython().extension_manager.load_extension('jupyter_durable')";
   await kernel.requestExecute({ code, silent: true, store_history: false, allow_stdin: false, stop_on_error: false })
     .done;
+  return true;
 }
 
 /** What a cell's outputs say, as text. */

@@ -4,7 +4,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 
 import { asked, position, stateOf } from "./logic/runs.js";
 import { ago, money } from "./logic/words.js";
-import type { RunItem } from "./types.js";
+import type { RunItem, Wait } from "./types.js";
 
 /** A status as a word. */
 export function word(trans: TranslationBundle, status: RunItem["status"]): string {
@@ -24,6 +24,12 @@ export function where(trans: TranslationBundle, run: RunItem): string {
   return of === null ? trans.__("step %1", step) : trans.__("step %1 of %2", step, of);
 }
 
+/** What is asked of a person. */
+export function prompt(trans: TranslationBundle, wait: Wait | undefined): string {
+  if (!wait) return "";
+  return wait.kind === "ask" ? trans.__("Asks you: %1", wait.prompt) : wait.prompt;
+}
+
 /** What a durable cell's badge says. */
 export function badge(trans: TranslationBundle, run: RunItem | undefined, now: number): string {
   const state = stateOf(run);
@@ -32,13 +38,17 @@ export function badge(trans: TranslationBundle, run: RunItem | undefined, now: n
     case "running":
       return trans.__("running · %1", where(trans, run));
     case "waiting":
-      return trans.__("waiting for you: %1", asked(run)[0]?.prompt ?? "");
+      return prompt(trans, asked(run)[0]);
     case "resumable":
       return run.status === "waiting"
         ? trans.__("decided · resumable at %1", where(trans, run))
         : trans.__("resumable at %1", where(trans, run));
     case "failed":
-      return trans.__("failed at %1 · run it again to go on there", where(trans, run));
+      return trans._n(
+        "failed after %1 step · run it again to go on",
+        "failed after %1 steps · run it again to go on",
+        run.done,
+      );
     case "cancelled":
       return trans.__("cancelled after %1 steps", run.done);
     default:

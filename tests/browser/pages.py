@@ -133,10 +133,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Lab:
     """A JupyterLab server on loopback, with directories of its own.
 
-    extension: whether ours is there, as the source tree has it, whatever is installed.
+    extension: whether ours is there, as the source tree has it, whatever is installed; server: its server part, too.
     """
 
-    def __init__(self, folder: Path, *, extension: bool = False) -> None:
+    def __init__(self, folder: Path, *, extension: bool = False, server: bool = True) -> None:
         self.folder = folder
         self.work = folder / "work"
         self.store = folder / "journal.db"
@@ -162,17 +162,17 @@ class Lab:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "PYTHONPATH": str(ROOT / "src"),
         }
-        self._set_up(extension)
+        self._set_up(extension, server)
         settings = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
         self.start()
 
-    def _set_up(self, extension: bool) -> None:
+    def _set_up(self, extension: bool, with_server: bool) -> None:
         config, data = self.folder / "jupyter_config_dir", self.folder / "path"
         (config / "jupyter_server_config.d").mkdir()
         (config / "labconfig").mkdir()
-        server = {"jpserver_extensions": {"jupyter_durable.server": extension}}
+        server = {"jpserver_extensions": {"jupyter_durable.server": extension and with_server}}
         (config / "jupyter_server_config.d" / "jupyter_durable.json").write_text(json.dumps({"ServerApp": server}))
         off = {"disabledExtensions": {"jupyter-durable": not extension}}
         (config / "labconfig" / "page_config.json").write_text(json.dumps(off))
@@ -189,6 +189,7 @@ class Lab:
                 sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
                 f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.work}",
                 f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=",
+                "--JupyterNotebookApp.expose_app_in_browser=True",
             ],
             env=self.env, cwd=self.work, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -224,8 +225,8 @@ class Lab:
                     found.append(child.pid)
         return found
 
-    def notebook(self, name: str, *cells: str) -> str:
-        """Write a notebook; its URL."""
+    def notebook(self, name: str, *cells: str, app: str = "lab") -> str:
+        """Write a notebook; its URL in `lab`, or in Notebook (`notebooks`)."""
         import nbformat
 
         made = nbformat.v4.new_notebook(
@@ -233,7 +234,8 @@ class Lab:
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         )
         nbformat.write(made, self.work / name)
-        return f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={TOKEN}&reset"
+        place = "lab/tree" if app == "lab" else app
+        return f"http://127.0.0.1:{self.port}/{place}/{name}?token={TOKEN}&reset"
 
     def close(self) -> None:
         # A server that was told to end while a kernel restarts may never: the whole group goes.

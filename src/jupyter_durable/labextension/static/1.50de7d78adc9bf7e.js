@@ -132,9 +132,7 @@
 }
 
 .jp-durable-facts {
-  overflow: hidden;
-  text-overflow: ellipsis;
-  white-space: nowrap;
+  overflow-wrap: anywhere;
 }
 
 .jp-durable-id {
