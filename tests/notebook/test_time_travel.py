@@ -353,7 +353,7 @@ def test_diff_and_delete(kernel: Kernel, tmp_path: Path) -> None:
     reply = kernel.check(f"%durable delete {parent}")
     assert "what its forks need stays" in said(reply)
     assert kernel.run(f"%durable show {parent}").ename == "RunNotFoundError"
-    kernel.check("%durable goto plain 1.2")
+    kernel.check("%durable goto plain crunch")
     assert kernel.check("notes").result == "['answer to one', 5]"
     assert calls(tmp_path) == made
     assert kernel.check("durable.open_store().verify()").result == "[]"

@@ -125,7 +125,7 @@ class Cassette:
     def close(self) -> None:
         """Nothing is open."""
 
-    def run(self, run_id: str = "") -> RunRecord:
+    def run(self, run_id: str = "", *, deleted: bool = False) -> RunRecord:
         """The run."""
         if not self._record.id.startswith(run_id):
             raise RunNotFoundError(f"no run {run_id} in {self.url}")

@@ -50,8 +50,10 @@ class JournalStore(Protocol):
         """
         ...
 
-    def run(self, run_id: str) -> RunRecord:
+    def run(self, run_id: str, *, deleted: bool = False) -> RunRecord:
         """The row of this id, or of the only run whose id starts with it. Raises `RunNotFoundError`.
+
+        `deleted`: also one of which only what its forks need is left.
 
         Raises `IntegrityError` if the row's MAC (over id, base, head and length) does not verify.
         """
@@ -256,6 +258,13 @@ class JournalStore(Protocol):
         ...
 
     # -- what is not needed any more -------------------------------------------------------------
+
+    def forget_run(self, run_id: str) -> bool:
+        """Delete a run and its children, atomically; whether what forks need of it stays, which goes with the last of them.
+
+        Nobody finds it any more. Raises `LeaseHeldError` if somebody advances it, and `RunNotFoundError`.
+        """
+        ...
 
     def delete_runs(self, run_ids: Collection[str]) -> list[str]:
         """Delete runs and their children, all or none; their ids. Chunks that only they referred to go with a later `gc`.

@@ -133,12 +133,9 @@ class Launch:
     def _find(self) -> Found:
         given, journal = self.given, self.journal
         found = self._named(self.name)
-        if (
-            found.record is None
-            and (older := choosing.name_of(given, self.place, self.identity)) != self.name
-        ):
-            if (known := self._named(older)).record is not None:  # as 0.1.0 called it
-                self.name, found = older, known
+        older = choosing.name_of(given, self.place, self.identity)  # as 0.1.0 called it
+        if found.record is None and older != self.name and (known := self._named(older)).record is not None:
+            self.name, found = older, known
         if found.restart and found.record is not None and found.record.id not in self.host.executed:
             # The flags were obeyed when the job first came by here; now it goes on with what they led to.
             self.given = replace(given, new=False, resume=None, rerun_from=None)

@@ -79,7 +79,7 @@ class Exchange(Answered):
             return None
         if outcome.seq > record.base_seq or self.run.index.acted_on(recorded):
             return None
-        if self.run.store.run(record.forked_from).status == "completed":
+        if self.run.store.run(record.forked_from, deleted=True).status == "completed":
             return None
         self.closed_again(recorded)
         return Execute(recorded.scope, recorded.pos, recorded.attempts + 1, recorded.failures, (), recorded)

@@ -74,7 +74,7 @@ class Waits:
         record = run.record
         forebears = []
         while record.fork_kind == "edit" and record.forked_from is not None:
-            record = run.store.run(record.forked_from)
+            record = run.store.run(record.forked_from, deleted=True)
             forebears.append(record.id)
         for run_id in reversed(forebears):  # the same endeavour: what was sent to it is not lost
             for item in run.store.inbox(run_id):

@@ -349,7 +349,7 @@ class Session:
         found: list[tuple[str, int]] = []
         while record.forked_from is not None:
             found.append((record.forked_from, record.base_seq))
-            record = self.store.run(record.forked_from)
+            record = self.store.run(record.forked_from, deleted=True)
         return found[::-1]
 
     def close_run(

@@ -185,8 +185,7 @@ class Store:
 
         What forks of it need of its journal stays until they are deleted, too: then True is returned.
         """
-        self.journal.delete_runs([self._record(run_id).id])
-        return False
+        return self.journal.forget_run(self._record(run_id).id)
 
     # -- deciding --------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from jupyter_durable.model import (
 )
 from jupyter_durable.store import integrity, leases, lineage
 from jupyter_durable.store.drafting import Live, pack_payload, prepare
-from jupyter_durable.store.retention import Retention
+from jupyter_durable.store.remains import Remains
 from jupyter_durable.store.rows import (
     HeadRow,
     InboxRow,
@@ -38,7 +38,7 @@ from jupyter_durable.store.rows import (
 )
 
 
-class RowStore(Retention):
+class RowStore(Remains):
     """`JournalStore`, given rows. Any thread may call; writes take turns."""
 
     # -- runs ------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class RowStore(Retention):
         self._flush()
         return to_lease(row, head, owner)
 
-    def run(self, run_id: str) -> RunRecord:
+    def run(self, run_id: str, *, deleted: bool = False) -> RunRecord:
         """See `JournalStore`."""
         with self._reading() as rows:
             found = rows.find(run_id) if run_id else None
@@ -118,6 +118,8 @@ class RowStore(Retention):
                 found = rows.find(ids[0]) if ids else None
         if found is None:
             raise lineage.no_run(run_id)
+        if not deleted:
+            self._check_present(found[0])
         return to_record(*self._checked(*found))
 
     def runs(
@@ -131,7 +133,9 @@ class RowStore(Retention):
     ) -> list[RunRecord]:
         """See `JournalStore`. Raises `IntegrityError` if one of them does not verify."""
         with self._reading() as rows:
-            found = rows.select(status=status, name=name, notebook=notebook, job_id=job_id, limit=limit)
+            found = rows.select(
+                status=status, name=name, notebook=notebook, job_id=job_id, limit=limit, deleted=False
+            )
         return [to_record(*self._checked(*both)) for both in found]
 
     def update_run(
@@ -179,6 +183,7 @@ class RowStore(Retention):
         """See `JournalStore`. Raises `RunNotFoundError`."""
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             row, head = self._found(rows, run_id)
+            self._check_present(row)
             now = self._clock.now()
             leases.check_free(row, head, owner, now)
             taken = self._sealed_head(
@@ -234,7 +239,7 @@ class RowStore(Retention):
     ) -> InboxItem:
         """See `JournalStore`."""
         with self._turn, self._backstop, self._writing(durable=True) as rows:
-            row, _ = self._found(rows, run_id)
+            row = self._present(rows, run_id)
             first = rows.decided(row.run, key)
             if first is not None:
                 item = self._item(row, first)

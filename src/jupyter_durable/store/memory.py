@@ -24,6 +24,7 @@ from jupyter_durable.store.rows import (
     Span,
     Transaction,
     from_json,
+    is_deleted,
 )
 
 
@@ -64,7 +65,8 @@ class _Tables:
         return None if row is None else (row, self._heads.get(row.run))
 
     def ids_starting(self, prefix: str) -> list[str]:
-        return sorted(run_id for run_id in self._runs if run_id.startswith(prefix))[:4]
+        found = (row.id for row in self._runs.values() if row.id.startswith(prefix) and not is_deleted(row))
+        return sorted(found)[:4]
 
     def select(
         self,
@@ -74,6 +76,7 @@ class _Tables:
         notebook: str | None,
         job_id: str | None,
         limit: int | None,
+        deleted: bool = True,
     ) -> list[tuple[RunRow, HeadRow | None]]:
         found: list[tuple[RunRow, HeadRow | None]] = []
         for row in sorted(self._runs.values(), key=lambda r: (r.created_at, r.run), reverse=True):
@@ -83,6 +86,7 @@ class _Tables:
                 and (name is None or row.name == name)
                 and (notebook is None or row.notebook == notebook or notebook in from_json(row.aliases))
                 and (job_id is None or row.job_id == job_id)
+                and (deleted or not is_deleted(row))
             ):
                 found.append((row, head))
         return found if limit is None else found[:limit]
@@ -219,6 +223,15 @@ class _Tables:
         own = self._inbox.setdefault(row.run, {})
         own[row.n] = row
         self._undo.append(lambda: own.pop(row.n))
+
+    def drop_entries(self, run: int, after: int) -> None:
+        own = self._entries.get(run, {})
+        gone = {seq: own.pop(seq) for seq in [*own] if seq > after}
+        self._undo.append(lambda: own.update(gone))
+
+    def drop_inbox(self, run: int) -> None:
+        was = self._inbox.pop(run, {})
+        self._undo.append(lambda: self._inbox.update({run: was}))
 
     def drop_run(self, run: int) -> None:
         row = next(row for row in self._runs.values() if row.run == run)

@@ -15,7 +15,16 @@ from jupyter_durable.errors import IntegrityError, LeaseHeldError, RunNotFoundEr
 from jupyter_durable.model import FINAL, Collected
 from jupyter_durable.store import leases, lineage
 from jupyter_durable.store.jobs import Jobs
-from jupyter_durable.store.rows import HeadRow, Registry, Rows, RunRow, Transaction, split, to_owner
+from jupyter_durable.store.rows import (
+    HeadRow,
+    Registry,
+    Rows,
+    RunRow,
+    Transaction,
+    is_deleted,
+    split,
+    to_owner,
+)
 
 PATIENCE = 600.0
 _FEW = 20  # runs or so deleted in one transaction: others write meanwhile
@@ -51,7 +60,7 @@ class Retention(Jobs):
 
     def _check_deletable(self, rows: Rows, run_id: str, family: Collection[str]) -> None:
         row, head = self._found(rows, run_id)
-        if _is_held(head):
+        if is_held(head):
             holder, _ = to_owner(str(head.owner))
             raise LeaseHeldError(
                 f"run {row.name!r} is being advanced by {holder}", owner=str(holder), hint="stop it first"
@@ -80,7 +89,17 @@ class Retention(Jobs):
         for path in self._left_behind(row):
             path.unlink(missing_ok=True)
         self._live.pop(run_id, None)
+        base = rows.find(row.forked_from) if row.forked_from is not None else None
+        if base is not None and is_deleted(base[0]) and not rows.forks(base[0].id):
+            self._drop(rows, base[0].id)  # what was kept of it was kept for this one
         return [run_id]
+
+    def _check_present(self, row: RunRow) -> None:
+        if is_deleted(row):
+            raise RunNotFoundError(
+                f"run {row.id[:13]} was deleted, but for what its forks need",
+                hint="list the runs with `jupyter durable ls`",
+            )
 
     def _registry(self, rows: Rows) -> Registry:
         registry = rows.registry()
@@ -112,7 +131,7 @@ class Retention(Jobs):
             ]
             found = self._mark(rows, everything)
         statuses = _ENDED if not keep_failed else ("completed", "cancelled")
-        may = [both for both in everything if both[1].status in statuses and not _is_held(both[1])]
+        may = [both for both in everything if both[1].status in statuses and not is_held(both[1])]
         may.sort(key=lambda both: both[1].updated_at)
         chosen: list[RunRow] = []
         if older_than is not None:
@@ -146,7 +165,7 @@ class Retention(Jobs):
                 except RunNotFoundError:  # another was quicker
                     continue
                 # What has happened since it was chosen counts: taken up, or forked from.
-                if _is_held(head) or head.status not in _ENDED or rows.forks(run_id):
+                if is_held(head) or head.status not in _ENDED or rows.forks(run_id):
                     continue
                 gone += self._drop(rows, run_id)
             rows.commit()
@@ -184,7 +203,7 @@ class Retention(Jobs):
         with self._reading() as rows:
             heads = rows.select(status=None, name=None, notebook=None, job_id=None, limit=None)
         since = [
-            to_owner(head.owner)[1] for _, head in heads if head is not None and head.owner and _is_held(head)
+            to_owner(head.owner)[1] for _, head in heads if head is not None and head.owner and is_held(head)
         ]
         return min([now - PATIENCE, *since])
 
@@ -247,7 +266,7 @@ class Retention(Jobs):
         return len(loose), len(old)
 
 
-def _is_held(head: HeadRow) -> bool:
+def is_held(head: HeadRow) -> bool:
     """Whether somebody may yet write to the run: one of this machine that is there, or one elsewhere, who knows."""
     return head.owner is not None and not leases.is_gone(to_owner(head.owner)[0])
 

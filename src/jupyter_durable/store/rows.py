@@ -28,6 +28,8 @@ DIGEST = 16
 """Bytes of a hash, a MAC and a chunk's digest."""
 SEQ = 0xFFFFFFFF
 """The part of an entry's key that is its sequence number."""
+DELETED = "deleted"
+"""The key in a run's `meta` that says that it was, and since when: it is kept for its forks."""
 
 _ascii = json.JSONEncoder(separators=(",", ":")).encode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # without `decode`'s search for white space
@@ -53,6 +55,11 @@ class RunRow(NamedTuple):
     meta: str
     posted: int
     mac: bytes
+
+
+def is_deleted(row: RunRow) -> bool:
+    """Whether only what its forks need is left of the run."""
+    return DELETED in row.meta and DELETED in from_json(row.meta)
 
 
 class HeadRow(NamedTuple):
@@ -167,8 +174,9 @@ class Rows(Protocol):
         notebook: str | None,
         job_id: str | None,
         limit: int | None,
+        deleted: bool = True,
     ) -> list[tuple[RunRow, HeadRow | None]]:
-        """Matching runs, newest first."""
+        """Matching runs, newest first; `deleted`: also those that are kept for their forks."""
         ...
 
     def entries(self, run: int, after: int, upto: int, limit: int) -> Sequence[tuple[Any, ...]]:
@@ -315,6 +323,14 @@ class Transaction(Rows, Protocol):
 
     def add_inbox(self, row: InboxRow) -> None:
         """Insert an inbox row."""
+        ...
+
+    def drop_entries(self, run: int, after: int) -> None:
+        """Delete a run's entries from there on."""
+        ...
+
+    def drop_inbox(self, run: int) -> None:
+        """Delete a run's inbox."""
         ...
 
     def drop_run(self, run: int) -> None:

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_durable.store.faults import FAULTS, translate
-from jupyter_durable.store.rows import ChunkRow, EntryRow, HeadRow, InboxRow, JobRow, Registry, RunRow, Span
+from jupyter_durable.store.rows import (
+    DELETED,
+    ChunkRow,
+    EntryRow,
+    HeadRow,
+    InboxRow,
+    JobRow,
+    Registry,
+    RunRow,
+    Span,
+)
 
 _RUN_COLUMNS = ", ".join(f"r.{name}" for name in RunRow._fields)
 _HEAD_COLUMNS = "h.codec, h.at, h.pos, h.hash, h.scope, h.meta, h.body"
@@ -36,7 +46,10 @@ _RUNS = (
     f"SELECT {_RUN_COLUMNS}, {_HEAD_COLUMNS} FROM runs r LEFT JOIN entries h ON h.key = r.run << 32 | {_HEAD}"  # noqa: S608
 )
 _FIND = f"{_RUNS} WHERE r.id = ?"
-_STARTING = "SELECT id FROM runs WHERE id >= ? AND substr(id, 1, length(?)) = ? ORDER BY id LIMIT 4"
+_PRESENT = f"json_extract(meta, '$.{DELETED}') IS NULL"
+_STARTING = (
+    f"SELECT id FROM runs WHERE id >= ? AND substr(id, 1, length(?)) = ? AND {_PRESENT} ORDER BY id LIMIT 4"  # noqa: S608
+)
 _ENTRIES = f"SELECT {_ENTRY_COLUMNS} FROM entries WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"  # noqa: S608
 _CHUNK = f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE digest = ?"  # noqa: S608
 _ATTIC = f"SELECT {_CHUNK_COLUMNS} FROM attic WHERE digest = ?"  # noqa: S608
@@ -111,8 +124,9 @@ class Tables:
         notebook: str | None,
         job_id: str | None,
         limit: int | None,
+        deleted: bool = True,
     ) -> list[tuple[RunRow, HeadRow | None]]:
-        tests: list[str] = []
+        tests: list[str] = [] if deleted else [_PRESENT.replace("meta", "r.meta")]
         values: list[object] = []
         for test, value in (("h.codec = ?", status), ("r.name = ?", name), ("r.job_id = ?", job_id)):
             if value is not None:
@@ -284,6 +298,12 @@ class Tables:
 
     def add_inbox(self, row: InboxRow) -> None:
         self._do(_ADD_INBOX, row)
+
+    def drop_entries(self, run: int, after: int) -> None:
+        self._do("DELETE FROM entries WHERE key > ? AND key < ?", (run << 32 | after, run << 32 | _HEAD))
+
+    def drop_inbox(self, run: int) -> None:
+        self._do("DELETE FROM inbox WHERE run = ?", (run,))
 
     def drop_run(self, run: int) -> None:
         self._do("DELETE FROM entries WHERE key BETWEEN ? AND ?", (run << 32, run << 32 | _HEAD))
