@@ -139,6 +139,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         self.repeats = repeats or Repeats()
         self._past = done_before  # cells before this one have run in some kernel of the job
         self._vitals: Vitals | None = None
+        self._process: Any = None
         self._ours = ""
         self._killed = deaths.killed()
         self._awake: asyncio.Event | None = None
@@ -248,6 +249,8 @@ class JobClient(NotebookClient):  # type: ignore[misc]
             except RuntimeError as error:  # what jupyter_client raises for a kernel that never answers
                 if self._stops:
                     raise _EndError("interrupted") from error
+                if (self._exit_status() or 0) < 0:  # somebody killed it: that says nothing about the next
+                    raise DeadKernelError("killed while it started") from error
                 words = self._last_words()
                 if attempt < 3 and any(text in words for text in _PORT_TAKEN):
                     await self._end_kernel()  # another program was quicker: ports are found, not reserved
@@ -266,6 +269,8 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         else:
             self._close_client()
             await self.km.restart_kernel(now=True)
+        # Kept here, for a client that fails to start forgets it.
+        self._process = getattr(self.km.provisioner, "process", None)
         await self.async_start_new_kernel_client()
         assert self.kc is not None
         info = await self.async_wait_for_reply(self.kc.kernel_info())
@@ -301,7 +306,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         position = (self._progress(), self.cells_done)
         self._deaths = self._deaths + 1 if position == self._last_position else 1
         self._last_position = position
-        cause = await self._cause_of_death()
+        cause = self._cause_of_death()
         if self._deaths > self._max_restarts:
             times = "once" if self._deaths == 1 else f"{self._deaths} times"
             told = f"the kernel died in {self.where} {times} without getting any further{cause}"
@@ -326,13 +331,18 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         if self._stops:
             raise _EndError("interrupted")
 
-    async def _cause_of_death(self) -> str:
-        try:
-            status = await self.km.provisioner.poll()
-        except Exception:  # noqa: BLE001 - it was on another machine: nothing to add
-            status = None
+    def _cause_of_death(self) -> str:
+        status = self._exit_status()
         memory = self._vitals.memory if self._vitals is not None else 0
         return deaths.cause(status, self._killed, deaths.killed(), memory=memory, ours=self._ours)
+
+    def _exit_status(self) -> int | None:
+        """How the kernel's process ended; None if it has not, or was on another machine."""
+        try:
+            found: int | None = self._process.poll()
+        except Exception:  # noqa: BLE001 - no process of ours
+            return None
+        return found
 
     def _last_words(self) -> str:
         """What the kernel wrote to its own stderr before it took that over: why it did not start."""
