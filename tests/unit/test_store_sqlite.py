@@ -434,6 +434,24 @@ def test_two_handles_with_one_lease_do_not_lose_entries(tmp_path: Path) -> None:
     two.close()
 
 
+def test_what_is_staged_follows_what_another_handle_has_stored_meanwhile(tmp_path: Path) -> None:
+    """Linked to a head that is not the last one any more, it is linked anew when it is stored."""
+    one, two = (SqliteStore(tmp_path / "j.db", key=KEY) for _ in "12")
+    lease = begin(one)
+    one.append(lease, [step(n=0)], durable=True)
+    assert one.stage(lease, [step(n=2)])
+    assert one.stage(lease, [step(n=3), step(n=4)])
+    two.append(lease, [step(n=1)], durable=True)
+    assert not one.stage(lease, [step(n=9)])
+    one.append(lease, [step(n=5)], durable=True)
+    assert one.stage(lease, [step(n=6)])
+    one.settle(lease)
+    assert [entry.meta["n"] for entry in two.entries("1")] == list(range(7))
+    assert two.verify() == []
+    one.close()
+    two.close()
+
+
 def test_only_what_the_holder_staged_is_read(tmp_path: Path) -> None:
     """A staged record that was altered, cut off or left behind by earlier ones is none; nothing else suffers."""
     store = SqliteStore(tmp_path / "j.db", key=KEY)

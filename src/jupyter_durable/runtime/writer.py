@@ -15,6 +15,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from jupyter_durable.model import Draft, RunStatus
 
@@ -40,10 +41,11 @@ class _Item:
 
 def at_rest(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop has nothing else to do, as far as it can be told: to empty its own pipe is nothing."""
-    ready = getattr(loop, "_ready", ())
-    return not ready or (
-        len(ready) == 1 and getattr(ready[0], "_callback", None) == getattr(loop, "_read_from_self", ready)
-    )
+    ready: Sequence[Any] = getattr(loop, "_ready", ())
+    if len(ready) != 1:
+        return not ready
+    callback = getattr(ready[0], "_callback", None)
+    return getattr(callback, "__func__", None) is getattr(type(loop), "_read_from_self", loop)
 
 
 def cancel_again(task: asyncio.Task[object], *message: object) -> None:
