@@ -21,6 +21,9 @@ _TAKE_RUN = {
     "resume",
     "goto",
     "fork",
+    "debug",
+    "diff",
+    "delete",
     "cancel",
     "retry",
     "supply",
@@ -33,7 +36,7 @@ _TAKE_RUN = {
     "signal",
 }
 _REPEATED = {"--tool", "--approve", "--capture", "--no-capture", "--ignore-host"}
-_TAKE_STEP = {"show", "goto", "retry", "supply", "fail"}
+_TAKE_STEP = {"show", "goto", "debug", "retry", "supply", "fail"}
 _TAKE_WAIT = {"approve": "approval", "reject": "approval", "answer": "ask", "signal": "signal"}
 
 
@@ -65,6 +68,12 @@ def _of_line(host: KernelHost, before: list[str]) -> list[str]:
             return ["--arguments"]
         case [_, "fork", run, "--at"]:
             return _steps(host, run)
+        case [_, "fork", _, "--at", _]:
+            return ["--set", "--arguments"]
+        case [_, "fork", _, "--at", _, "--set"]:
+            return ["result="]
+        case [_, "diff", _]:
+            return _runs(host)
         case [_, "supply", _, _]:
             return [name for name in host.shell.user_ns if not name.startswith("_")]
     return []

@@ -126,6 +126,11 @@ _HELP = """Look at durable runs and act on them.
 %durable resume RUN           go on with a run here, in this cell
 %durable goto RUN STEP        the namespace as it was when the run came to STEP
 %durable fork RUN [--at STEP] the same, and a cell below to go on from there with other code
+%durable fork RUN --at STEP --set result=EXPR      go on from there, where that step has another result
+%durable fork RUN --at STEP --arguments JSON       go on from there, where it is made with other arguments
+%durable debug [RUN] STEP     a failed step as it was made, in a place of its own; with --pdb: in the debugger
+%durable diff RUN RUN         where two runs part, and each step that differs, with values
+%durable delete RUN           delete a run for good; what its forks need stays
 %durable cancel RUN           end a run for good
 %durable retry RUN STEP       a step in doubt did not happen: make the call
 %durable supply RUN STEP EXPR it happened, and this is its result (a Python expression)
@@ -133,7 +138,7 @@ _HELP = """Look at durable runs and act on them.
 %durable store [URL]          where the journal is; with a path or URL: use another
 
 RUN is an id, its beginning, or a name (the newest run of that name); STEP an id or a name. `$name` and
-`{expression}` are replaced by their values, except in EXPR.
+`{expression}` are replaced by their values, except in EXPR and JSON.
 """
 
 
