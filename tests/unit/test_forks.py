@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from jupyter_durable.errors import DurableError, RunParked
 from jupyter_durable.runtime.run import ReplayEnd
 from jupyter_durable.session import forking
 from jupyter_durable.session.forking import Forked
-from jupyter_durable.testing import Crash, crash_at, execute
+from jupyter_durable.session.watching import Watch
+from jupyter_durable.testing import Crash, FakeProvider, crash_at, execute
 
 
 @pytest.fixture
@@ -599,3 +601,115 @@ def test_secrets_and_markup_are_inert_in_a_diff(bench: Bench) -> None:
         assert "a1B2" not in text
     assert "<script>" not in found.html()
     assert "<i>" not in found.html()
+
+
+# -- model calls -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["openai", "responses", "anthropic", "gemini"])
+def test_a_model_says_something_else(bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the real SDK, with its own types; the model is not asked, and the diff shows messages."""
+    ask = _asking(name, monkeypatch)
+    add = bench.tool(lambda text: text.upper(), name="add")
+
+    def agent() -> tuple[str, str]:
+        said = ask("hello")
+        return said, add(said)
+
+    with FakeProvider() as provider:
+        for variable, value in provider.environment.items():
+            monkeypatch.setenv(variable, value)
+        assert bench.new(agent) == ("You said: hello", "YOU SAID: HELLO")
+        first = bench.record.id
+        forked = bench.facade.fork("run", "1.0", result="Ciao!")
+        assert go_on(bench, forked, agent) == ("Ciao!", "CIAO!")
+        assert bench.execute_replay(agent) == ("Ciao!", "CIAO!")
+        assert provider.hits == 1
+    found = bench.facade.diff(first, bench.record.id)
+    assert found.first is not None
+    assert found.first.result == ("-assistant: You said: hello", "+assistant: Ciao!")
+    assert bench.facade.messages(bench.record.id, "1.0")[-1].text == "Ciao!"
+
+
+def _asking(name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    if name in ("openai", "responses"):
+        openai = pytest.importorskip("openai")
+
+        def ask(text: str) -> str:
+            client = openai.OpenAI()
+            if name == "responses":
+                return str(client.responses.create(model="m", input=text).output_text)
+            said = client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
+            return str(said.choices[0].message.content)
+
+        return ask
+    if name == "anthropic":
+        anthropic = pytest.importorskip("anthropic")
+
+        def ask_anthropic(text: str) -> str:
+            client = anthropic.Anthropic()
+            messages = [{"role": "user", "content": text}]
+            said = client.messages.create(model="claude-sonnet-4-0", max_tokens=99, messages=messages)
+            return str(said.content[0].text)
+
+        return ask_anthropic
+    genai = pytest.importorskip("google.genai")
+
+    def ask_gemini(text: str) -> str:
+        options = {"base_url": os.environ["GOOGLE_GEMINI_BASE_URL"]}
+        client = genai.Client(api_key="fake", http_options=options)
+        return str(client.models.generate_content(model="gemini-2.0-flash", contents=text).text)
+
+    return ask_gemini
+
+
+def test_a_stream_cannot_be_made_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to do instead; a whole response may be given where it is none."""
+    openai = pytest.importorskip("openai")
+
+    def agent() -> str:
+        messages = [{"role": "user", "content": "hi"}]
+        stream = openai.OpenAI().chat.completions.create(model="m", messages=messages, stream=True)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+    with FakeProvider() as provider:
+        for variable, value in provider.environment.items():
+            monkeypatch.setenv(variable, value)
+        bench.new(agent)
+    with pytest.raises(DurableError, match="came as a stream") as caught:
+        bench.facade.fork("run", "1.0", result="no")
+    assert "--rerun-from 1.0" in caught.value.hint
+
+
+@pytest.mark.parametrize("change", [{"result": 50}, {"arguments": {"n": 49}}, {}])
+def test_the_timeline_and_the_lists_show_forks_as_they_are(bench: Bench, change: dict[str, Any]) -> None:
+    """Followed from before it began, or read when it has ended: the same rows; nothing is counted twice."""
+
+    @durable.tool
+    def add(total: int, n: int) -> int:
+        return total + n
+
+    def agent() -> list[int]:
+        found = [0]
+        for n in (1, 10, 100):
+            found.append(add(found[-1], n))
+        return found
+
+    bench.new(agent)
+    forked = bench.facade.fork("run", "1.1", **change)
+    followed = Watch(bench.facade, forked.id)
+    followed.read()
+    assert bench.facade.run(forked.id).steps.completed == forked.replayed
+    bench.resume(agent)
+    followed.read()
+    fresh = Watch(bench.facade, forked.id)
+    fresh.read()
+
+    def rows(watch: Watch) -> list[Any]:
+        return [row for page in watch.pages() for row in page["rows"]]
+
+    latest = {row["n"]: row for row in rows(followed)}
+    assert latest == {row["n"]: row for row in rows(fresh)}
+    assert sum(not row.get("old") for row in latest.values()) == 3
+    assert bench.facade.run(forked.id).steps.completed == 3
+    assert [s.status for s in bench.steps() if not s.history] == ["completed"] * 3

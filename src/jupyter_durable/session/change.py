@@ -28,7 +28,10 @@ UNSET = _Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`result`: what the step gives, unmade; `arguments`: those to be changed, as JSON data. `by`: who wants it."""
+    """`result`: what the step gives, unmade; `arguments`: those to be changed, as JSON data. `by`: who wants it.
+
+    Of a model call, `result` is its response as it is stored; of a generator, the list of its items.
+    """
 
     result: Any = UNSET
     arguments: Mapping[str, Any] | None = None

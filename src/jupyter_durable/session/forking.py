@@ -159,9 +159,12 @@ def _check_place(index: Index, step: RecordedStep, record: RunRecord) -> None:
 
 def _fitting(store: Store, record: RunRecord, step: RecordedStep, value: Any, *, as_json: bool) -> Any:
     again = f"fork it at the tool call that follows, or have it made again: --rerun-from {step.id}"
+    if step.kind == "model":
+        from jupyter_durable.session.answering import reworded  # here: few runs have any
+
+        return reworded(step, store._session.decoder(record), value)
     if step.kind not in _GIVEN:
-        what = "model call" if step.kind == "model" else step.kind
-        raise DurableError(f"the result of step {step.id} {step.name}, a {what}, cannot be given", hint=again)
+        raise DurableError(f"the result of step {step.id} {step.name} ({step.kind}) cannot be given", hint=again)
     if is_stream(step):
         if not isinstance(value, list | tuple):
             raise DurableError(
