@@ -31,6 +31,7 @@ PARTY = [
     "the power went",
     "bought: champagne",
 ]
+LONG = 180.0  # seconds that a busy machine is given
 MakeKernel = Callable[..., Kernel]
 
 
@@ -78,19 +79,19 @@ def test_somebody_else_is_faster(make_kernel: MakeKernel, tmp_path: Path) -> Non
             tmp_path, env={"JPY_SESSION_NAME": str(tmp_path / "nb.ipynb"), "PATIENCE": "500"}
         )
         for name in ("setup", "sam", "order-cake"):
-            kernel.check(cells[name].replace('sam("cake"', '# sam("cake"'))
+            kernel.check(cells[name].replace('sam("cake"', '# sam("cake"'), timeout=LONG)
         return kernel
 
     kernel = fresh()
     reply = kernel.submit(cells["cake"])
-    waits(kernel, "approval", "cake")
+    waits(kernel, "approval", "cake", LONG)
     command(kernel, "reject", "cake", "order_cake", "no cake")
-    kernel.wait(reply, 60)
+    kernel.wait(reply, LONG)
     assert reply.ename == "ApprovalRejected"
     assert not (tmp_path / "party.txt").exists()
 
     kernel.submit(cells["biscuits"])
-    wait = waits(kernel, "approval", "biscuits")
+    wait = waits(kernel, "approval", "biscuits", LONG)
     kernel.kill()
     refused = command(
         kernel, "approve", "biscuits", wait.key, "--arguments", '{"guests": "many"}', fails=True
@@ -100,25 +101,23 @@ def test_somebody_else_is_faster(make_kernel: MakeKernel, tmp_path: Path) -> Non
     assert "decided already" in command(kernel, "reject", "biscuits", wait.key, "no", fails=True)
 
     second = fresh()
-    assert second.check(cells["biscuits"], timeout=60).stdout == "There will be a shortbread cake for 3.\n"
+    assert second.check(cells["biscuits"], timeout=LONG).stdout == "There will be a shortbread cake for 3.\n"
     assert _happened(tmp_path) == ["cake: shortbread for 3"]
 
-    second.check(
-        cells["seats"].replace("sam(\n", "dict(\n    run=").replace('run="seating"', 'run="seating"', 1)
-    )
+    second.check(cells["seats"].partition("sam(")[0])
     reply = second.submit(cells["seating"])
-    waits(second, "ask", "seating")
+    waits(second, "ask", "seating", LONG)
     assert "gin" in command(second, "answer", "seating", "1.0", "gin", fails=True)
     command(second, "answer", "seating", "1.0", "Assam")
-    end = time.monotonic() + 60
-    while waits(second, "ask", "seating").step != "1.1":
+    end = time.monotonic() + LONG
+    while waits(second, "ask", "seating", LONG).step != "1.1":
         assert time.monotonic() < end
     command(second, "answer", "seating", "1.1", '{"table": "kitchen", "chairs": 20}')
-    assert second.wait(reply, 60).check().stdout == "Assam tea in the kitchen, on 20 chairs.\n"
+    assert second.wait(reply, LONG).check().stdout == "Assam tea in the kitchen, on 20 chairs.\n"
 
     second.check("garlands = 5\n" + cells["garland"].partition("sam(")[0])
     reply = second.submit(cells["garlands"])
-    waits(second, "budget", "garlands")
+    waits(second, "budget", "garlands", LONG)
     assert [line for line in _happened(tmp_path) if "garland" in line] == [f"garland: {n}" for n in range(3)]
     command(second, "budget", "garlands", "--max-steps", "5")
-    assert second.wait(reply, 60).check().stdout == "5 garlands hang.\n"
+    assert second.wait(reply, LONG).check().stdout == "5 garlands hang.\n"
