@@ -135,6 +135,7 @@ _HELP = """Look at durable runs and act on them.
 %durable retry RUN STEP       a step in doubt did not happen: make the call
 %durable supply RUN STEP EXPR it happened, and this is its result (a Python expression)
 %durable fail RUN STEP WHY    it failed
+%durable export RUN           a report; or --format json, otel, pytest [-o FILE]
 %durable store [URL]          where the journal is; with a path or URL: use another
 
 RUN is an id, its beginning, or a name (the newest run of that name); STEP an id or a name. `$name` and
