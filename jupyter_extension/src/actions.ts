@@ -1,7 +1,7 @@
 // What can be done about runs, wherever a button for it is.
 
 import type { JupyterFrontEnd } from "@jupyterlab/application";
-import { Dialog, Notification, showDialog } from "@jupyterlab/apputils";
+import { Dialog, InputDialog, Notification, showDialog } from "@jupyterlab/apputils";
 import type { IDocumentManager } from "@jupyterlab/docmanager";
 import type { INotebookTracker, NotebookPanel } from "@jupyterlab/notebook";
 import type { TranslationBundle } from "@jupyterlab/translation";
@@ -81,6 +81,57 @@ export class Actions {
       ],
     });
     if (asked.button.accept) await this.attempt(() => this.live.client.cancel(run.id));
+  }
+
+  /** A run that goes on from a step of it, which a person chooses if it is not given. */
+  async fork(run: RunItem, step?: string): Promise<void> {
+    const { trans } = this;
+    await this.attempt(async () => {
+      const at = step ?? (await this.chooseStep(run));
+      if (at === null) return;
+      const made = await this.live.client.fork(run.id, at);
+      const again = Object.entries(made.repeats).map(([name, times]) => (times > 1 ? `${name} ×${times}` : name));
+      const says = [
+        trans.__("%1 forked at step %2. Resume it in its notebook.", made.name, at),
+        again.length ? trans.__("It may happen once more: %1.", again.join(", ")) : "",
+      ];
+      Notification.success(says.filter(Boolean).join(" "));
+      await this.reveal(run);
+    });
+  }
+
+  /** Save it as a file, secrets masked. */
+  async export(run: RunItem, format = "html"): Promise<void> {
+    await this.attempt(async () => {
+      const { name, data } = await this.live.client.export(run.id, format);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(data);
+      link.download = name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    });
+  }
+
+  async delete(run: RunItem): Promise<void> {
+    const asked = await showDialog({
+      title: this.trans.__("Delete the run %1?", run.name),
+      body: this.trans.__("Its journal goes for good, with all results in it. What forks need of it stays."),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this.trans.__("Delete") })],
+    });
+    if (asked.button.accept) await this.attempt(() => this.live.client.delete(run.id));
+  }
+
+  private async chooseStep(run: RunItem): Promise<string | null> {
+    const { rows } = await this.live.client.steps(run.id, "", 0);
+    const present = rows.filter((row) => !row.old).reverse();
+    const items = present.map((row) => `${row.id}  ${row.call ?? row.name}`);
+    const chosen = await InputDialog.getItem({
+      title: this.trans.__("Fork %1: from which step on?", run.name),
+      label: this.trans.__("That step and what followed is made again; what is before it is taken over."),
+      items,
+    });
+    const at = chosen.button.accept && chosen.value !== null ? items.indexOf(chosen.value) : -1;
+    return present[at]?.id ?? null;
   }
 
   /** Its notebook, opened if it is not; null: it is not among the server's files, which is said. */

@@ -3,7 +3,7 @@
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
 
-import type { Decision, Detail, Fault, Page, Recorded, RunList, Rows, Status } from "./types.js";
+import type { Decision, Deleted, Detail, Fault, Forked, Page, Recorded, RunList, Rows, Status } from "./types.js";
 
 const PREFIX = "jupyter-durable";
 
@@ -54,6 +54,24 @@ export class Client {
 
   cancel(run: string): Promise<Recorded> {
     return this.ask("POST", `runs/${run}/cancel`, {});
+  }
+
+  /** Another run that is based on it, from a step on. */
+  fork(run: string, at: string): Promise<Forked> {
+    return this.ask("POST", `runs/${run}/fork`, { at });
+  }
+
+  delete(run: string): Promise<Deleted> {
+    return this.ask("DELETE", `runs/${run}`);
+  }
+
+  /** A run as a file: its name and what is in it. */
+  async export(run: string, format: string): Promise<{ name: string; data: Blob }> {
+    const url = URLExt.join(this.settings.baseUrl, PREFIX) + `/runs/${run}/export?format=${encodeURIComponent(format)}`;
+    const response = await ServerConnection.makeRequest(url, {}, this.settings);
+    if (!response.ok) throw new Refusal(response.status, (await response.json().catch(() => ({}))) as Partial<Fault>);
+    const said = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "");
+    return { name: said?.[1] ?? `${run}.${format}`, data: await response.blob() };
   }
 
   /** The event stream, from the event `last` on. */

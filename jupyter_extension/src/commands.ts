@@ -89,6 +89,56 @@ export function addCommands(
       if (run) await actions.cancel(run);
     },
   });
+  add("jupyter-durable:fork", {
+    label: trans.__("Fork the Run of This Cell…"),
+    caption: trans.__("Another run that goes on from a step of it"),
+    describedBy: {
+      args: {
+        type: "object",
+        properties: {
+          ...A_RUN.args.properties,
+          step: { type: "string", description: "Where; without it, you are asked" },
+        },
+      },
+    },
+    isEnabled: (args) => {
+      const run = meant(args);
+      return run !== undefined && !run.live;
+    },
+    execute: async (args) => {
+      const run = meant(args);
+      if (run) await actions.fork(run, typeof args.step === "string" ? args.step : undefined);
+    },
+  });
+  add("jupyter-durable:export", {
+    label: (args) =>
+      args.format === "json" || args.format === "otel"
+        ? trans.__("Save the Run of This Cell as Data")
+        : trans.__("Save a Report of This Cell's Run"),
+    describedBy: {
+      args: {
+        type: "object",
+        properties: { ...A_RUN.args.properties, format: { type: "string", enum: ["html", "json", "otel"] } },
+      },
+    },
+    isEnabled: (args) => meant(args) !== undefined,
+    execute: async (args) => {
+      const run = meant(args);
+      if (run) await actions.export(run, typeof args.format === "string" ? args.format : "html");
+    },
+  });
+  add("jupyter-durable:delete", {
+    label: trans.__("Delete the Run of This Cell…"),
+    describedBy: A_RUN,
+    isEnabled: (args) => {
+      const run = meant(args);
+      return run !== undefined && !run.live;
+    },
+    execute: async (args) => {
+      const run = meant(args);
+      if (run) await actions.delete(run);
+    },
+  });
   add("jupyter-durable:make-durable", {
     label: trans.__("Make This Cell Durable"),
     caption: trans.__("Put %%durable on its first line"),
@@ -139,7 +189,7 @@ export function addCommands(
     const now = `${run?.id ?? ""} ${run?.status ?? ""} ${run?.live ?? ""}`;
     if (now === before) return;
     before = now;
-    for (const id of ["resume", "open", "cancel", "cell", "make-durable"])
+    for (const id of ["resume", "open", "cancel", "fork", "export", "delete", "cell", "make-durable"])
       commands.notifyCommandChanged(`jupyter-durable:${id}`);
   };
   live.changed.connect(tell);

@@ -259,7 +259,12 @@ export class RunsPanel extends Widget {
           { class: "jp-durable-actions", role: "group", "aria-label": trans.__("What to do about %1", run.name) },
           button(trans.__("Timeline"), `open:${run.id}`, () => actions.open(run.id)),
           run.path !== null && button(trans.__("Go to its cell"), `cell:${run.id}`, () => void actions.reveal(run)),
+          !run.live && run.steps > 0 && button(trans.__("Fork…"), `fork:${run.id}`, () => void actions.fork(run)),
+          button(trans.__("Report"), `export:${run.id}`, () => void actions.export(run), {
+            title: trans.__("Save it as one HTML file"),
+          }),
           !isOver(run) && button(trans.__("Cancel…"), `cancel:${run.id}`, () => void actions.cancel(run)),
+          !run.live && button(trans.__("Delete…"), `delete:${run.id}`, () => void actions.delete(run)),
           h("span", { class: "jp-durable-facts jp-durable-id" }, run.id.slice(0, 13)),
         ),
     );

@@ -21,6 +21,12 @@ export interface Decision {
   message?: string;
 }
 
+/** A run is gone. `kept`: what its forks need of it stays until they go, too. */
+export interface Deleted {
+  deleted: boolean;
+  kept: boolean;
+}
+
 /** A value of a step, or a part of it, as a reader may draw it without trusting it. */
 export interface Detail {
   form: "text" | "table" | "image" | "messages" | "none";
@@ -55,6 +61,21 @@ export interface Follow {
   run: string;
   feed?: string;
   mark?: number;
+}
+
+/** Where a fork goes on: step `at` is made again, or with other `arguments`, or gives `result` without being made. */
+export interface Fork {
+  at: string;
+  result?: JsonValue;
+  arguments?: Record<string, JsonValue> | null;
+}
+
+/** A fork was made. It goes on when its cell is run. `repeats`: effects of the part left behind, by name. */
+export interface Forked {
+  run: string;
+  name: string;
+  replayed: number;
+  repeats: Record<string, number>;
 }
 
 export type JsonValue = unknown;

@@ -122,7 +122,7 @@ class Case:
 
     def check(self) -> None:
         """No error in the page, but for those that are not ours: they are there without us, too."""
-        theirs = ("Canceled future", "reading 'schema'")
+        theirs = ("Canceled future", "reading 'schema'", "filebrowser:open-path")
         assert [error for error in self.errors if not any(one in error for one in theirs)] == []
 
     def finished(self) -> None:
@@ -278,6 +278,35 @@ def test_two_tabs_stay_consistent(case: Callable[..., Case]) -> None:
         one.locator(".jp-durable-run.jp-mod-completed", has_text="tabs").wait_for(timeout=60_000)
         assert one.get_by_role("button", name="Resume tabs").count() == 0
     assert it.effects() == ["fetch 1", "mail ada@example.org"]
+
+
+def test_forked_saved_and_deleted_from_the_panel(case: Callable[..., Case]) -> None:
+    """A fork goes on where it was forked; a report is a file; what is deleted is gone."""
+    it = case("forked", SETUP, "%%durable {name}\nfound = [fetch(n) for n in range(3)]\nlen(found)")
+    it.nb.run(0)
+    it.nb.run(1)
+    it.badge(1, "done")
+    side = panel(it.page)
+    runs = side.get_by_role("list", name="This notebook").locator(".jp-durable-run")
+    runs.first.locator(".jp-durable-row").click()
+    with it.page.expect_download() as saved:
+        runs.first.get_by_role("button", name="Report").click()
+    assert saved.value.suggested_filename == "forked.html"
+    runs.first.get_by_role("button", name="Fork…").click()
+    dialog = it.page.locator(".jp-Dialog")
+    dialog.locator("select, input").first.wait_for()
+    dialog.locator("select").select_option(label="1.1  fetch(1)")
+    dialog.locator("button.jp-mod-accept").click()
+    notice = it.notice("forked stopped at step 2")
+    assert runs.count() == 2
+    notice.get_by_role("button", name="Resume").click()
+    it.badge(1, "done")
+    runs.locator(".jp-durable-word", has_text="completed").nth(1).wait_for()
+    assert it.effects() == ["fetch 0", "fetch 1", "fetch 2", "fetch 1", "fetch 2"]
+    runs.nth(1).get_by_role("button", name="Delete…").click()
+    it.page.locator(".jp-Dialog button.jp-mod-warn").click()
+    runs.nth(1).wait_for(state="detached")
+    shot(it.page, "ext-forked")
 
 
 def test_set_up_cells_are_offered_only_for_what_is_missing(case: Callable[..., Case]) -> None:

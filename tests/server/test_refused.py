@@ -65,7 +65,15 @@ TABLE: list[tuple[str, int, str, str, dict[str, Any]]] = [
     ("a limit without end",            400, "GET", "runs?limit=100000", {}),
     ("another verb",                   405, "PUT", f"runs/{RUN}", {"body": {}}),
     ("another verb, ours",             405, "POST", "runs", {"body": {}}),
-    ("delete",                         405, "DELETE", f"runs/{RUN}", {}),
+    ("delete what is live",            409, "DELETE", f"runs/{RUN}", {}),
+    ("delete without a token",         403, "DELETE", f"runs/{RUN}", {"token": None}),
+    ("delete as a reader",             403, "DELETE", f"runs/{RUN}", {"token": "reader-token"}),
+    ("delete without XSRF",            403, "DELETE", f"runs/{RUN}", {"cookie": True}),
+    ("fork what is live",              422, "POST", f"runs/{RUN}/fork", {"body": {"at": "1.0"}}),
+    ("fork as a reader",               403, "POST", f"runs/{RUN}/fork", {"body": {"at": "1.0"}, "token": "reader-token"}),
+    ("fork at no step",                400, "POST", f"runs/{RUN}/fork", {"body": {"at": "../1"}}),
+    ("export as what is not there",    400, "GET", f"runs/{RUN}/export?format=pytest", {}),
+    ("export of another user",         403, "GET", f"runs/{RUN}/export", {"token": "mallory-token"}),
 ]  # fmt: skip
 
 

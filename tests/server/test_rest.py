@@ -131,6 +131,53 @@ def test_signals_and_cancel(served: Served) -> None:
     assert served.ask("POST", f"runs/{run}/signals", {"name": "go"}).status == 422
 
 
+def test_a_fork_goes_on_when_it_is_taken_up(served: Served) -> None:
+    """From a step on, which gives something else; a value of a class is not made here."""
+    code = """
+        import dataclasses
+        @dataclasses.dataclass
+        class Found: n: int
+        @durable.tool
+        def find(n): count(f"find {n}"); return Found(n)
+        with durable.run('forked', resume='auto'):
+            first = fetch(41)["n"]; find(first); fetch(first + 1)
+    """
+    served.lives(code)
+    run = served.run("forked")["id"]
+    rows = served.good("GET", f"runs/{run}/steps")["rows"]
+    refused = served.ask("POST", f"runs/{run}/fork", {"at": rows[1]["id"], "result": {"n": 1}})
+    assert (refused.status, "cannot be made of JSON" in refused.data["message"]) == (422, True)
+    made = served.good("POST", f"runs/{run}/fork", {"at": rows[0]["id"], "result": {"n": 7}})
+    item = served.good("GET", f"runs/{made['run']}")
+    assert (item["parent"], item["live"], item["status"]) == (run, False, "interrupted")
+    again = served.good("POST", f"runs/{run}/fork", {"at": rows[2]["id"]})
+    assert again["replayed"] == 2
+    assert served.effects().count("find 41") == 1
+
+
+def test_exports_are_files_to_save(served: Served) -> None:
+    """Not pages of this server: what tools said is in them."""
+    served.lives("with durable.run('exported'):\n    fetch(1)")
+    run = served.run("exported")["id"]
+    for kind, starts in (("html", "<!doctype"), ("json", "{"), ("otel", "{")):
+        answer = served.ask("GET", f"runs/{run}/export?format={kind}")
+        assert answer.status == 200
+        assert answer.headers["content-disposition"].startswith('attachment; filename="exported')
+        assert "sandbox" in answer.headers["content-security-policy"]
+        text = answer.data if isinstance(answer.data, str) else "{"
+        assert text.lower().startswith(starts)
+
+
+def test_a_run_is_deleted_and_everybody_is_told(served: Served) -> None:
+    """Gone from the list, and from whoever follows."""
+    served.lives("with durable.run('doomed'):\n    fetch(1)")
+    run = served.run("doomed")["id"]
+    assert served.good("DELETE", f"runs/{run}") == {"deleted": True, "kept": False}
+    assert served.good("GET", "runs?name=doomed")["runs"] == []
+    for verb, path in (("GET", ""), ("GET", "/steps"), ("DELETE", ""), ("GET", "/export")):
+        assert served.ask(verb, f"runs/{run}{path}").status == 404
+
+
 def test_nothing_is_unpickled(served: Served) -> None:
     """A value that would act when it is loaded does not, wherever it is."""
     served.lives(

@@ -47,6 +47,8 @@ class Ear:
             self.last = event["id"]
             for item in event["runs"]:
                 self.runs[item["id"]] = item
+            for gone in event.get("gone", ()):
+                del self.runs[gone]
         elif event["type"] == "page":
             page = event["page"]
             feed, mark = self.at[event["run"]]
@@ -167,6 +169,15 @@ def test_a_kill_and_a_decision_are_told_to_everybody(served: Served) -> None:
     for ear in ears:
         ear.until(lambda ear=ear: not ear.named("shared")["waits"])  # type: ignore[misc]
     assert ears[0].named("shared") == ears[1].named("shared")
+
+
+def test_a_run_that_is_deleted_is_gone(served: Served) -> None:
+    """From the list of whoever listens."""
+    ear = Ear(served)
+    served.lives(STEPS.format(name="doomed", count=2, pause=0))
+    ear.until(lambda: ear.named("doomed"))
+    served.good("DELETE", f"runs/{ear.named('doomed')['id']}")
+    ear.until(lambda: not ear.named("doomed"))
 
 
 def test_a_run_that_is_not_there_is_said(served: Served) -> None:

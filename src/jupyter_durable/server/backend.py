@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError, StoreError
@@ -14,7 +15,11 @@ from jupyter_durable.model import FINAL, RunInfo, RunRecord
 from jupyter_durable.server.shapes import RunItem
 from jupyter_durable.session.reading import Store, open_store
 from jupyter_durable.session.watching import Watch
+from jupyter_durable.timeline import inert
 from jupyter_durable.timeline.rows import Wait
+
+if TYPE_CHECKING:
+    from jupyter_durable.session.forking import Forked
 
 NEWEST = 200
 """Runs of a list that is kept current."""
@@ -99,6 +104,33 @@ class Backend:
             self._watches.move_to_end(run_id)
         watch.read()
         return watch
+
+    def fork(self, run_id: str, at: str, given: Mapping[str, Any], *, by: str) -> Forked:
+        """A fork that goes on from step `at`; `given`: its `result` or its `arguments`, or neither. See `session.forking`.
+
+        A result of a class cannot be given here: nothing stored is loaded, so it is not known how one is made.
+        """
+        watch = self.watch(run_id)
+        step = watch.feed.step(at)
+        outcome = step.outcome if step is not None else None
+        if step is not None and outcome is not None and "result" in given:
+            payload = outcome.payload or watch.feed.payload(outcome.seq)
+            shown = inert.glance(lambda: watch._look(payload, outcome.seq))
+            if isinstance(shown, inert.Shown | inert.Named):
+                raise DurableError(
+                    f"what step {at} {step.name} gives cannot be made of JSON here: {shown!r:.80}",
+                    hint=f"in its notebook: %durable fork {run_id[:13]} --at {at} --set result=EXPR",
+                )
+        return self.store.fork(run_id, at, by=by, **given)
+
+    def delete(self, run_id: str) -> bool:
+        """Delete a run for good; True: what its forks need of it stays."""
+        self.item(run_id)  # a whole id only
+        kept = self.store.delete(run_id)
+        with self._lock:
+            self._watches.pop(run_id, None)
+            self._known.pop(run_id, None)
+        return kept
 
     # -- lists -----------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from jupyter_durable.errors import (
 )
 from jupyter_durable.server.backend import Backend
 from jupyter_durable.server.openapi import document
-from jupyter_durable.server.routes import OPERATIONS, PARAMETERS, PREFIX, Call, Operation
+from jupyter_durable.server.routes import OPERATIONS, PARAMETERS, PREFIX, Call, Download, Operation
 
 RESOURCE = "durable"
 MOST = 1_000_000
@@ -124,6 +124,12 @@ class OperationHandler(Base):
         """Say something."""
         await self._perform("POST", path)
 
+    @web.authenticated
+    @authorized("write", RESOURCE)
+    async def delete(self, **path: str) -> None:
+        """Take away."""
+        await self._perform("DELETE", path)
+
     async def _perform(self, method: str, path: dict[str, str]) -> None:
         operation = self.operations.get(method)
         if operation is None:
@@ -133,14 +139,29 @@ class OperationHandler(Base):
             answer = await asyncio.get_running_loop().run_in_executor(self.pool, operation.does, call)
         except DurableError as error:
             raise refusal(error) from error
-        self.say(answer)
+        if isinstance(answer, Download):
+            self._give(answer)
+        else:
+            self.say(answer)
+
+    def _give(self, file: Download) -> None:
+        """A file. It is made of what tools said: no browser may take it for a page of this server."""
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name)
+        self.set_header("Content-Type", f"{file.kind}; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{plain}"')
+        self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(file.data)
 
     def _query(self, operation: Operation) -> Any:
         given: dict[str, str] = {}
         for name, values in self.request.query_arguments.items():
             if name in ("token", "_xsrf"):  # Jupyter Server's own
                 continue
-            if name.isdigit() and values == [b""]:  # the time, which keeps JupyterLab's requests out of caches
+            if name.isdigit() and values == [
+                b""
+            ]:  # the time, which keeps JupyterLab's requests out of caches
                 continue
             if len(values) != 1:
                 raise Refused(400, f"{name} is given {len(values)} times"[:200])

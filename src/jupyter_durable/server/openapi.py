@@ -83,7 +83,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     answers: dict[str, Any] = {
         "200": {
             "description": "Done.",
-            "content": {"application/json": {"schema": {"$ref": REFS.format(model=operation.answer)}}},
+            "content": {"application/json": {"schema": {"$ref": REFS.format(model=operation.answer)}}}
+            if operation.answer
+            else {"text/html": {}, "application/json": {}},
         }
     }
     usual = {400, 401, 403, 404, 503} if operation.method == "GET" else {400, 401, 403, 404, 413, 503}

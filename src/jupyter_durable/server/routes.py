@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -59,6 +59,12 @@ class ValueQuery(Query):
     offset: Annotated[int, Field(ge=0, le=2**53)] = 0
 
 
+class ExportQuery(Query):
+    """As what: a report to look at, data by a published schema, or OpenTelemetry's spans."""
+
+    format: Literal["html", "json", "otel"] = "html"
+
+
 class NoQuery(Query):
     """None at all."""
 
@@ -80,8 +86,17 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """A file, instead of JSON: to be saved, not to be looked at where cookies are."""
+
+    name: str
+    kind: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One verb of one path. `answer` names one of `shapes.OUT`; `faults`: what may be wrong beside the usual."""
+    """One verb of one path. `answer` names one of `shapes.OUT`, or nothing for a file; `faults`: what may be wrong beside the usual."""
 
     method: str
     path: str
@@ -164,6 +179,28 @@ def _cancel(call: Call) -> shapes.Recorded:
     return {"recorded": True, "by": call.by, "says": "It ends at its next step."}
 
 
+def _fork(call: Call) -> shapes.Forked:
+    said: shapes.Fork = call.body
+    given = {name: getattr(said, name) for name in said.model_fields_set - {"at"}}
+    made = call.backend.fork(call.run, said.at, given, by=call.by)
+    return {"run": made.id, "name": made.name, "replayed": made.replayed, "repeats": dict(made.repeats)}
+
+
+def _delete(call: Call) -> shapes.Deleted:
+    return {"deleted": True, "kept": call.backend.delete(call.run)}
+
+
+_KINDS = {"html": "text/html", "json": "application/json", "otel": "application/json"}
+
+
+def _export(call: Call) -> Download:
+    kind = call.query.format
+    call.backend.item(call.run)  # a whole id only
+    made = call.backend.store.export(call.run, format=kind)
+    name, data = next(iter(made.files.items()))
+    return Download(name, _KINDS[kind], data)
+
+
 def _status(call: Call) -> shapes.Status:
     from importlib.metadata import version
 
@@ -203,6 +240,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "runs/{run}/cancel", "cancel", "End it for good.",
         _cancel, "Recorded", body=shapes.Nothing, faults=_DECIDING,
     ),
+    Operation(
+        "POST", "runs/{run}/fork", "fork", "Base another run on it, from a step on. It goes on when its cell is run.",
+        _fork, "Forked", body=shapes.Fork, faults=_DECIDING,
+    ),
+    Operation(
+        "GET", "runs/{run}/export", "export", "The run as a file, secrets masked.",
+        _export, "", ExportQuery, faults=(404, 422),
+    ),
+    Operation("DELETE", "runs/{run}", "delete", "Delete it for good.", _delete, "Deleted", faults=_DECIDING),
     Operation(
         "POST", "runs/{run}/steps/{step}/retry", "retry", "A step in doubt did not happen: make the call.",
         _retry, "Recorded", body=shapes.Nothing, faults=_DECIDING,

@@ -75,6 +75,22 @@ class Recorded(TypedDict):
     says: str
 
 
+class Forked(TypedDict):
+    """A fork was made. It goes on when its cell is run. `repeats`: effects of the part left behind, by name."""
+
+    run: str
+    name: str
+    replayed: int
+    repeats: dict[str, int]
+
+
+class Deleted(TypedDict):
+    """A run is gone. `kept`: what its forks need of it stays until they go, too."""
+
+    deleted: bool
+    kept: bool
+
+
 class Status(TypedDict):
     """That the extension is there. `can`: which operations it has."""
 
@@ -136,6 +152,14 @@ class Fail(Body):
     message: Text
 
 
+class Fork(Body):
+    """Where a fork goes on: step `at` is made again, or with other `arguments`, or gives `result` without being made."""
+
+    at: Annotated[str, Field(pattern=f"^{STEP_ID}$")]
+    result: JsonValue = None
+    arguments: dict[str, JsonValue] | None = None
+
+
 # -- the stream ----------------------------------------------------------------------------------------
 
 
@@ -191,6 +215,8 @@ OUT: dict[str, Any] = {
     "Rows": Rows,
     "Detail": Detail,
     "Recorded": Recorded,
+    "Forked": Forked,
+    "Deleted": Deleted,
     "Status": Status,
     "Fault": Fault,
     "RunsEvent": RunsEvent,
@@ -203,6 +229,7 @@ IN: dict[str, Any] = {
     "Signal": Signal,
     "Supply": Supply,
     "Fail": Fail,
+    "Fork": Fork,
     "Follow": Follow,
     "Unfollow": Unfollow,
 }
