@@ -47,6 +47,10 @@ KEYS = {
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow" + "IBAAKCAQEA\n" * 9 + "-----END RSA PRIVATE KEY-----"
 
 INNOCENT = [
+    "for key in sorted(rows, key=lambda row: row.session_key): tokens=1000; sort_key=primary_key_of_row_1",
+    "def login(user: str, password: str = None, api_key: SecretStr | None = None) -> Token: ...",
+    "password = getpass.getpass('again: '); api_key=os.environ['X']; token: str = self.token",
+    "The password: it is written on the wall. <password></password> <session>1234</session>",
     "task-management-system-2000-with-a-Long-Name",
     "risk-assessment-framework-V2-final",
     "sk-estimator-doc-link sk-toggleable__label-arrow sk-container-id-1",
@@ -64,6 +68,14 @@ INNOCENT = [
     "nextPageToken, max_tokens, prompt_cache_key",
     "d41d8cd98f00b204e9800998ecf8427e 0b5e3a52-9f3a-4c55-8d0e-9f9f0b8a7d11",
 ]
+
+
+def nested(value: Any, depth: int) -> str:
+    """JSON in JSON in JSON ..."""
+    text = json.dumps(value, ensure_ascii=False)
+    for _ in range(depth - 1):
+        text = json.dumps({"a": text}, ensure_ascii=False)
+    return text
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +144,14 @@ def test_ordinary_text_is_not_taken_for_a_key(text: str) -> None:
         ('{"user": "me", "password": "hunter two"}', '{"user": "me", "password": "•••"}'),
         ('{"arguments": "{\\"api_key\\":\\"x1\\"}"}', '{"arguments": "{\\"api_key\\":\\"•••\\"}"}'),
         ("sent {'Authorization': 'x1', 'n': 'a'}", "sent {'Authorization': '•••', 'n': 'a'}"),
+        ('{"password": "it\'s \\"x\\"", "n": 1}', '{"password": "•••", "n": 1}'),
+        ("Login(user='me', password='hunter two', n=1)", "Login(user='me', password='•••', n=1)"),
+        ("Server=db;User Id=me;Pwd=hunter2x;n=1", "Server=db;User Id=me;Pwd=•••;n=1"),
+        ("export SERVICE_API_KEY=abc4711def\nexport N=1", "export SERVICE_API_KEY=•••\nexport N=1"),
+        ("> x-api-key: abc4711def\r\n> accept: */*", "> x-api-key: •••\r\n> accept: */*"),
+        ('client = OpenAI(api_key="abc")', 'client = OpenAI(api_key="•••")'),
+        ("<a:apiKey kind='x'> abcd </a:apiKey><n>1</n>", "<a:apiKey kind='x'> •••</a:apiKey><n>1</n>"),
+        (nested({"api_key": "hunter2"}, 4), nested({"api_key": "•••"}, 4)),
     ],
 )
 def test_only_the_secret_part_is_hidden(text: str, shown: str) -> None:
@@ -345,6 +365,9 @@ VALUES: dict[str, Any] = {
     "array of bytes": np.array([b"a", KEY.encode()]),
     "array of objects": np.array([None, KEY], dtype=object),
     "pem": {"cert": PEM},
+    "name and value": [{"name": "DB_PASSWORD", "value": "hunter-two-plain"}, {"name": "n", "value": "1"}],
+    "key and value": {"key": "authorization", "value": "hunter-two-plain", "n": 1},
+    "a record as text": f"it was {Account('me', 'n')!r}",
 }
 
 

@@ -6,7 +6,9 @@ import gzip
 import json
 import threading
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from jupyter_durable.headless.job import open_job
 from jupyter_durable.session import Session, blocks, open_store
 from jupyter_durable.store import connect
 from jupyter_durable.testing import Crash, crash_at
+from jupyter_durable.testing.proving import execute
 
 KEY = "sk-proj-Ab1_cd2-EF3gh4ij5kl6mn7op8qr9st0"
 PIECES = ["data: sk-pro", "j-Ab1_cd2-E", "F3gh4ij5kl6m", "n7op8qr9st0\n\n"]
@@ -242,6 +245,79 @@ def test_what_a_request_carries_as_a_credential_is_one_wherever_it_stands(
     assert not on_disk(tmp_path, secret.encode())
     with open_store(str(tmp_path / "journal.db")) as store:
         assert secret not in repr(store.steps(store.runs()[0].id))
+
+
+def test_arguments_are_secrets_by_the_names_of_their_parameters(tmp_path: Path) -> None:
+    """Also those given by position, also plain words; also where two calls are held against each other."""
+
+    class Vault:
+        @durable.tool
+        def open(self, name: str, password: str, times: int = 1) -> int:
+            return times
+
+    def agent(password: str = "swordfish", times: int = 1) -> int:
+        total = Vault().open("a", password, times)
+        return total + durable.step("unlock", unlock, 1, "mellon")
+
+    def unlock(n: int, passphrase: str) -> int:
+        return n
+
+    assert again(tmp_path, agent) == 2
+    assert not on_disk(tmp_path, b"swordfish", b"mellon")
+    path = str(tmp_path / "journal.db")
+    with open_store(path) as store:
+        shown = [step.arguments for step in store.steps(store.runs()[0].id)]
+    assert shown == ["Vault.open(<Vault, not stored>, 'a', •••, 1)", "unlock(1, •••)"]
+    session = Session(connect(path))
+    for other, differs in (
+        (("swordfish", 2), "argument 4: 1 recorded, 2 now"),
+        (("shibboleth", 1), "argument 3: •••"),
+    ):
+        with pytest.raises(durable.DivergenceError) as raised:
+            execute(session, session.replay(session.store.runs()[0]), partial(agent, *other))
+        error = raised.value
+        assert differs in str(error)
+        assert "swordfish" not in f"{error} {error.__dict__}"
+        assert "shibboleth" not in f"{error} {error.__dict__}"
+
+
+SENT: dict[str, Any] = {
+    "multipart": {"files": {"f": ("a.txt", b"x")}, "data": {"password": "plain-1a1a-sent"}},
+    "form": {"data": {"client_secret": "plain-1a1a-sent"}},
+    "json": {"json": {"auth": {"api_key": "plain-1a1a-sent"}}},
+}
+
+
+@pytest.mark.parametrize("how", SENT)
+def test_what_a_body_carries_as_a_credential_is_one_wherever_it_stands(
+    how: str, site: Site, tmp_path: Path
+) -> None:
+    """As what headers carry."""
+    site.body = b"{}"
+    noted = durable.tool(lambda text: text, name="noted")
+
+    def agent() -> Any:
+        httpx.post(site.url, **SENT[how])
+        return noted("it was plain-1a1a-sent")
+
+    assert again(tmp_path, agent) == "it was plain-1a1a-sent"
+    assert not on_disk(tmp_path, b"plain-1a1a-sent")
+    with open_store(str(tmp_path / "journal.db")) as store:
+        assert "plain-1a1a-sent" not in repr(store.steps(store.runs()[0].id))
+
+
+def test_what_lasts_is_known_in_urls_and_base64_too() -> None:
+    """Wherever it begins there: `user:password` has its end in a place of its own for each user."""
+    durable.redact("hunter two/ž1")
+    for user in ("", "a", "ab", "abc"):
+        code = b64encode(f"{user}:hunter two/ž1".encode()).decode()
+        hidden = redaction.mask(f"<{code}>")
+        assert "•••" in hidden
+        assert len(hidden) < 16
+        assert redaction.holds(json.dumps({"a": code}))
+    assert (
+        redaction.mask("https://h/?q=hunter%20two%2F%C5%BE1 hunter+two%2F%C5%BE1") == "https://h/?q=••• •••"
+    )
 
 
 # -- digests -----------------------------------------------------------------------------------------------

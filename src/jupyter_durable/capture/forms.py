@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
+from jupyter_durable.codec.shapes import is_secret_name
 from jupyter_durable.errors import DurableError
 
 
@@ -21,6 +22,24 @@ class SignatureForm:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._fn = fn
+
+    @functools.cached_property
+    def secret_positions(self) -> tuple[int, ...]:
+        """Where secrets are, by their parameters' names, among positional arguments.
+
+        >>> def login(user: str, password: str) -> None: ...
+        >>> SignatureForm(login).secret_positions
+        (1,)
+        """
+        try:
+            parameters = inspect.signature(self._fn).parameters.values()
+        except (TypeError, ValueError):
+            return ()
+        return tuple(
+            n
+            for n, p in enumerate(parameters)
+            if p.kind <= p.POSITIONAL_OR_KEYWORD and is_secret_name(p.name)
+        )
 
     def schema(self) -> Mapping[str, Any] | None:
         """See `Form`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from jupyter_durable.codec.redaction import HIDDEN, mask
+from jupyter_durable.codec.redaction import HIDDEN, Concealed, mask
 from jupyter_durable.codec.shapes import is_secret
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -58,6 +58,8 @@ class _Line:
         elif kind in (list, tuple, set, frozenset):
             left, right = "[]" if kind is list else "()" if kind is tuple else "{}"
             self.several(left, value, ",)" if kind is tuple and len(value) == 1 else right, self.value)
+        elif kind is Concealed:
+            self.add(HIDDEN)
         elif isinstance(value, enum.Enum):
             self.add(f"{kind.__name__}.{value.name}")
         elif isinstance(value, BaseException):
@@ -216,6 +218,10 @@ _Found = tuple[str, str, str]
 def _differ(a: Any, b: Any, path: str, depth: int) -> Iterator[_Found]:
     from jupyter_durable.codec.canonical import canonical_text
 
+    if type(a) is type(b) is Concealed:
+        if canonical_text(a.value) != canonical_text(b.value):
+            yield path, HIDDEN, f"another {HIDDEN}"
+        return
     if a is b or canonical_text(a) == canonical_text(b):
         return
     if type(a) is type(b) and depth < 30:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_durable.codec import pickling
 from jupyter_durable.codec.kinds import RawParts, kind_tagged
 from jupyter_durable.codec.names import named
-from jupyter_durable.codec.redaction import HIDDEN
+from jupyter_durable.codec.redaction import HIDDEN, remember
 from jupyter_durable.errors import EncodingError, IntegrityError
 from jupyter_durable.model import Chunk
 
@@ -153,6 +153,8 @@ class Reader:
                 HIDDEN.encode() if self._hide else self._codec.sealer.unseal(a2b_base64(parts[n]), self._bind)
             )
             parts[n] = data.decode("utf-8", "surrogatepass")
+            if not self._hide:
+                remember(parts[n])  # whoever recorded it may have known it by what this process does not have
         return "".join(parts)
 
     def _list(self, node: dict[str, Any]) -> list[Any]:

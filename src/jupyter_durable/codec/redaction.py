@@ -16,8 +16,11 @@ import os
 import re
 import threading
 import zlib
+from binascii import b2a_base64
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from jupyter_durable.codec.plain import dumps
 from jupyter_durable.codec.shapes import GATES, LOOSE, Gate, fields, find, is_secret, is_secret_variable
@@ -26,6 +29,23 @@ from jupyter_durable.errors import DurableError
 HIDDEN = "•••"
 """What people see where a secret is."""
 
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Concealed:
+    """Holds a value that is a secret whatever it looks like: an argument, by its parameter's name.
+
+    It is stored sealed, and what is read back is the value.
+
+    >>> Concealed("hunter2")
+    •••
+    """
+
+    value: Any = field(repr=False)
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
 _SHORTEST = 4  # characters of a value given to `redact`: a shorter one is everywhere
 _SHORTEST_VARIABLE = 8
 _MET = 32  # values; each costs 40 ns a text
@@ -33,6 +53,7 @@ _WINDOW = 1 << 20
 _OVERLAP = 1 << 13
 _DEFLATED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how gzip and zlib data begin
 _INFLATED = 16 << 20
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 _META = re.compile(r"[\\\[\](){}*+?|^$]")
 _COMMON = frozenset("etaoinshrdlcumwfgpybvETAOINSHRDLCUMWFGPYBV")
@@ -159,12 +180,29 @@ def _add(literals: list[str], patterns: list[re.Pattern[str]], *, given: bool = 
         # The longest first: one may be a part of another.
         known = sorted({*_given, *_environment, *_met}, key=lambda text: (-len(text), text))
         forms: dict[str, None] = {}
+        lasting = {*_given, *_environment}
         for text in known:
             for form in (text, dumps(text)[1:-1], str(text.encode("utf-8", "surrogatepass"), "latin-1")):
                 forms[form] = None
+            if text in lasting:
+                forms.update(dict.fromkeys(_coded(text)))
         _forms = tuple((min(form, key=_frequency), form) for form in forms)
         _patterns = tuple(dict.fromkeys((*_patterns, *patterns)))
         _literals = tuple(known)
+
+
+def _coded(text: str) -> Iterator[str]:
+    """What `text` is within a URL, and within base64, wherever it begins there."""
+    data = text.encode("utf-8", "surrogatepass")
+    yield from (quote(text, safe="", errors="replace"), quote_plus(text, errors="replace"))
+    if len(data) < _SHORTEST_VARIABLE:
+        return
+    for ahead in range(3):
+        code = b2a_base64(bytes(ahead) + data, newline=False)[
+            -(-ahead * 8 // 6) : (ahead + len(data)) * 8 // 6
+        ]
+        yield code.decode()
+        yield code.translate(_URL_SAFE).decode()
 
 
 def _frequency(char: str) -> int:
@@ -253,11 +291,11 @@ def spans(text: str) -> list[tuple[int, int]]:
     if not found and not _patterns and not holds(text):
         return []
     found += find(text)
-    for literal in _literals:
-        start = text.find(literal)
+    for rarest, form in _forms:
+        start = text.find(form) if rarest in text else -1
         while start >= 0:
-            found.append((start, start + len(literal)))
-            start = text.find(literal, start + len(literal))
+            found.append((start, start + len(form)))
+            start = text.find(form, start + len(form))
     for pattern in _patterns:
         found += [match.span() for match in pattern.finditer(text) if match.end() > match.start()]
     found.sort()

@@ -91,6 +91,18 @@ def is_secret(name: object, value: object) -> bool:
     return looks_random(value if isinstance(value, str) else str(value[:1000], "latin-1"))
 
 
+def label(fields: Iterable[str]) -> str | None:
+    """What the `value` of a dict is called beside it: headers and variables come as `{"name": ..., "value": ...}`, too.
+
+    >>> label({"name": "API_KEY", "value": "x"})
+    'API_KEY'
+    """
+    if type(fields) is dict and "value" in fields:
+        called = fields.get("name") or fields.get("key")
+        return called if type(called) is str and len(called) <= _LONGEST_NAME else None
+    return None
+
+
 _innocent: set[str] = set()
 _INNOCENT = 10_000
 
@@ -103,7 +115,11 @@ def innocent(names: Iterable[str]) -> bool:
     """
     if _innocent.issuperset(names):
         return True
+    if (called := label(names)) is not None and (is_secret_name(called) or is_plain_word(called)):
+        return False
     for name in names:
+        if name == "value":  # never one of those that need not be looked at
+            continue
         if name not in _innocent and type(name) is str and len(name) <= _LONGEST_NAME:
             if is_secret_name(name) or is_plain_word(name):
                 return False
@@ -236,14 +252,52 @@ def _search(anchor: str, shapes: list[Shape], *, loose: bool) -> Callable[[str],
     return re.compile(f"{anchor}{glance}(?:{patterns})").search
 
 
-# Fields inside a text: JSON in a string (in JSON text its quotes have backslashes), the repr of a dict.
-_FIELD = re.compile(r"[\"']([\w-]{3,60})\\{0,3}[\"']\s*:\s*\\{0,3}[\"']([^\"'\\]+)")
+# Fields inside a text: JSON in a string (in JSON text its quotes have backslashes), the repr of a dict; keyword arguments,
+# the repr of a record, settings, the headers of a log; XML.
+_FIELD = re.compile(r"(\\{0,31}[\"'])([\w.-]{3,60})\1\s*:\s*(\\{0,31})([\"'])(?=.)", re.DOTALL)
+_ASSIGNED = re.compile(
+    r"([A-Za-z_][\w.-]{2,59})\s?[=:]\s?(?:(\\{0,31})([\"'])(?=.)|([^\s\"'`&;,<>()\[\]{}\\•]{8,}))", re.DOTALL
+)
+_ELEMENT = re.compile(r"<([\w:.-]{3,60})(?:\s[^<>]*)?>\s*([^<>\s][^<>]{3,})</\1>")
 _ENDS = "|".join(sorted({word[-3:] for word in SECRET_FIELDS | PLAIN_WORDS}))
 _FIELDS: tuple[Gate, ...] = tuple(
     (quote, re.compile(f"(?i){re.escape(quote)}(?<=(?:{_ENDS}){re.escape(quote)}){rest}").search)
     for quote, rest in (("\\", r"\\*\"\s*:\s*\\+\""), ("'", r"\s*:\s*'"))
 )
-GATES: tuple[Gate, ...] = _gates(loose=False) + _FIELDS
+# How secret names end that stand without quotes, in as many letters as keep `sort_key=` and `session: ` out.
+_TAILS = {
+    6: """
+        pi_key pi-key apikey ss_key ss-key esskey et_key et-key retkey te_key te-key atekey ng_key ng-key ingkey
+        on_key on-key ionkey nt_key nt-key untkey ed_key ed-key redkey _token -token stoken htoken dtoken itoken
+        rtoken ntoken ytoken ftoken ttoken ssword passwd phrase secret cookie ookies ential ntials
+    """,
+    8: "rization onstring n_string n-string verifier ice_code ice-code vicecode",
+    3: "pwd",
+}
+_LAST = (
+    "key ken ret ord swd pwd ase kie ies ial als ion ing ier ode"  # three letters of each: told at a glance
+)
+
+
+def _assigning(sign: str) -> Gate:
+    def after(gap: str) -> str:
+        glance = f"(?<=[{''.join({w[-1] + w[-1].upper() for w in _LAST.split()})}]{gap})"
+        last = f"(?<=(?:{_LAST.replace(' ', '|')}){gap})"
+        tails = "|".join(f"(?<=(?:{'|'.join(words.split())}){gap})" for words in _TAILS.values())
+        return f"{glance}(?i:{last}(?:{tails}))"
+
+    either = f"{after(sign)}|{after(' ' + sign)}" if sign == "=" else after(sign)
+    bare = r"[^\s\"'`&;,<>()\[\]{}\\•]"
+    value = rf" ?(?:\\*[\"']|(?={bare}{{0,40}}\d){bare}{{8}}|{bare}{{20}})"
+    return sign, re.compile(f"{sign}(?:{either}){value}").search
+
+
+_ASSIGNING = _assigning("="), _assigning(": ")
+_CLOSING: Gate = (
+    "</",
+    re.compile(rf"</(?<=[^>]</)(?i:[\w:.-]*(?:{'|'.join(' '.join(_TAILS.values()).split())}))>").search,
+)
+GATES: tuple[Gate, ...] = (*_gates(loose=False), *_FIELDS, *_ASSIGNING, _CLOSING)
 """A character, and what looks closer if it is there: a text in which no gate opens has no secret in it."""
 
 LOOSE: tuple[Gate, ...] = _gates(loose=True)
@@ -279,12 +333,44 @@ def hide(text: str, mark: str) -> str:
 
 
 def fields(text: str) -> Iterator[tuple[int, int]]:
-    """Where the values of fields with secret names stand in a text that is JSON, or holds JSON.
+    """Where the values of fields with secret names stand in a text that is JSON, code, settings, XML, or holds some.
 
-    >>> list(fields('say {"password": "hunter2"}'))
-    [(18, 25)]
+    >>> list(fields('say {"password": "hunter2"}')), list(fields("Login(user='me', password='hunter2')"))
+    ([(18, 25)], [(27, 34)])
     """
     if '":' in text or "':" in text or '" :' in text:
         for match in _FIELD.finditer(text):
-            if is_secret(match[1], match[2]):
+            start, end = match.end(), _closed(text, match.end(), len(match[3]), match[4])
+            if end > start and is_secret(match[2], text[start:end]):
+                yield start, end
+    if any(sign in text and search(text) for sign, search in _ASSIGNING):
+        for match in _ASSIGNED.finditer(text):
+            if match[4] is not None:
+                if _looks_assigned(match[4]) and is_secret(match[1], match[4]):
+                    yield match.span(4)
+                continue
+            start, end = match.end(), _closed(text, match.end(), len(match[2]), match[3])
+            if end > start and is_secret(match[1], text[start:end]):
+                yield start, end
+    if "</" in text and _CLOSING[1](text):
+        for match in _ELEMENT.finditer(text):
+            if is_secret(match[1].rpartition(":")[2], match[2]):
                 yield match.span(2)
+
+
+def _closed(text: str, start: int, level: int, quote: str) -> int:
+    """Where the string that begins at `start` ends; its quotes have `level` backslashes, those inside it more."""
+    end = text.find(quote, start)
+    while end >= 0:
+        back = end
+        while back > start and text[back - 1] == "\\":
+            back -= 1
+        if end - back <= level:
+            return back
+        end = text.find(quote, end + 1)
+    return len(text)
+
+
+def _looks_assigned(value: str) -> bool:
+    """Without quotes, a name or an expression may stand there."""
+    return looks_random(value) and (len(value) >= 20 or any(map(str.isdigit, value)))

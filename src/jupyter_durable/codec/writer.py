@@ -33,8 +33,8 @@ from jupyter_durable.codec.chunking import Chunker
 from jupyter_durable.codec.kinds import BIG_INT, Kind, Lenient, Plain, Raw, kind_of
 from jupyter_durable.codec.names import name_of
 from jupyter_durable.codec.plain import ATOMS, dumps, plain, short
-from jupyter_durable.codec.redaction import holds_bytes, holds_plain, mask, remember, spans
-from jupyter_durable.codec.shapes import innocent, is_secret
+from jupyter_durable.codec.redaction import Concealed, holds_bytes, holds_plain, mask, remember, spans
+from jupyter_durable.codec.shapes import innocent, is_secret, label
 from jupyter_durable.codec.spine import KB, Pieces, Ref, bracket, join, render, size
 from jupyter_durable.errors import EncodingError
 
@@ -123,6 +123,12 @@ class Writer(Chunker):
             return self._sequence("tuple", value)
         if kind in ATOMS:
             return self._atom(value)
+        if kind is Concealed:
+            self._secret += 1
+            try:
+                return self.value(value.value)
+            finally:
+                self._secret -= 1
         found = kind_of(kind)
         if found is None:
             if isinstance(value, type) or callable(value):
@@ -359,8 +365,13 @@ class Writer(Chunker):
         if "$" not in value and all(type(key) is str for key in value):
             keys = list(value)
             if not self._scan or not holds_plain(keys, dumps(keys)):
+                called = label(value) if self._scan else None
                 for key, item in value.items():
-                    pieces += [f"{',' if pieces else '{'}{dumps(key)}:", self._named(key, f"[{key!r}]", item)]
+                    name = called if called is not None and key == "value" else key
+                    pieces += [
+                        f"{',' if pieces else '{'}{dumps(key)}:",
+                        self._named(name, f"[{key!r}]", item),
+                    ]
                 return join([*pieces, "}"]) if pieces else "{}"
         for key, item in value.items():
             pieces += [self._at(f" key {short(key)}", key), self._named(key, f"[{short(key)}]", item)]

@@ -410,15 +410,22 @@ class LiveRun:
         )
 
     def divergence(
-        self, found: Diverged, arguments: Any = None, compared: Callable[[Any], Any] | None = None
+        self,
+        found: Diverged,
+        arguments: Any = None,
+        compared: Callable[[Any], Any] | None = None,
+        conceal: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple,
     ) -> DivergenceError:
-        """The error that shows the recorded and the current call side by side; see `explain` for `compared`."""
+        """The error that shows the recorded and the current call side by side; see `explain` for `compared`.
+
+        `conceal` marks secrets among the positional arguments, as in `arguments` they are.
+        """
         recorded = found.recorded
         was = None
         if recorded is not None and recorded.args is not None:
             try:
                 args, kwargs = self.decode(recorded.args, recorded.seq)
-                was = tuple(args), kwargs
+                was = conceal(tuple(args)), kwargs
             except Exception:  # noqa: BLE001 - the arguments only illustrate the error
                 was = None
         more = {} if compared is None else {"compared": compared}

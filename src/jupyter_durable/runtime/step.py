@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_durable.codec.redaction import HIDDEN, step_name
+from jupyter_durable.codec.redaction import HIDDEN, Concealed, step_name
 from jupyter_durable.codec.shapes import hide
 from jupyter_durable.errors import DivergenceError, DurableError, EncodingError
 from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Wait
@@ -113,7 +113,20 @@ class Step:
 
     def diverged(self, found: Diverged) -> DivergenceError:
         """The error that shows this call beside the recorded one."""
-        return self.run.divergence(found, (self.args, self.kwargs))
+        return self.run.divergence(found, self.told(), conceal=self._conceal)
+
+    def told(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments for the journal and for people: secrets among them are marked."""
+        args = self._conceal(self.args)
+        if args is not self.args:
+            self.text = None
+        return args, self.kwargs
+
+    def _conceal(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        places = getattr(self.spec.form, "secret_positions", ())
+        if not places or not args:
+            return args
+        return tuple(Concealed(arg) if n in places else arg for n, arg in enumerate(args))
 
     def gated(self, decision: Execute) -> bool:
         """Whether a live call must still wait for the journal to be replayed."""
@@ -293,9 +306,7 @@ class Step:
         payload = (
             None
             if known
-            else run.codec.encode_call(
-                self.args, self.kwargs, self.text, bind=run.id, has_chunk=run.store.has_chunk
-            )
+            else run.codec.encode_call(*self.told(), self.text, bind=run.id, has_chunk=run.store.has_chunk)
         )
         started = run.start_draft(self.call, decision, payload)
         before: Sequence[Draft] = run.exchanges.before_start(self) if run.exchanges is not None else ()

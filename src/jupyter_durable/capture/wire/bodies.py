@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 from urllib.parse import parse_qsl
 
-from jupyter_durable.capture.wire.credentials import HIDDEN, is_secret, scrub
+from jupyter_durable.capture.wire.credentials import HIDDEN, is_secret, remember, scrub
 from jupyter_durable.capture.wire.frames import Inflater, Unreadable
 
 _BOUNDARY = re.compile(r'(?i)boundary=(?:"([^"]+)"|([^\s;]+))')
@@ -72,7 +72,10 @@ def form(body: bytes) -> Any:
     except ValueError:
         return bytes(body)
     for name, value in pairs:
-        shown = HIDDEN if value and is_secret(name, value, in_url=True) else scrub(value)
+        shown = scrub(value)
+        if value and is_secret(name, value, in_url=True):
+            remember(value)
+            shown = HIDDEN
         if name in fields:
             before = fields[name]
             fields[name] = [*(before if isinstance(before, list) else [before]), shown]
@@ -108,6 +111,7 @@ def _part(piece: bytes) -> dict[str, Any]:
     name = disposition.get("name", "")
     value = parse(content, kind)
     if isinstance(value, str) and "filename" not in disposition and is_secret(name, value, in_url=True):
+        remember(value)
         value = HIDDEN
     found: dict[str, Any] = {"name": name, "value": value}
     if "filename" in disposition:

@@ -21,7 +21,8 @@ from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 
 from jupyter_durable.codec import shapes
 from jupyter_durable.codec.redaction import HIDDEN as HIDDEN
-from jupyter_durable.codec.redaction import mask, remember
+from jupyter_durable.codec.redaction import mask
+from jupyter_durable.codec.redaction import remember as remember
 from jupyter_durable.codec.shapes import find, hide, is_plain_word, looks_random
 from jupyter_durable.codec.shapes import is_secret_name as is_secret_name
 
@@ -102,7 +103,10 @@ def _hide(value: Any) -> Any:
         return {name: _hide(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_hide(item) for item in value]
-    return value if value is None or isinstance(value, bool) or value == "" else HIDDEN
+    if value is None or isinstance(value, bool) or value == "":
+        return value
+    remember(value)
+    return HIDDEN
 
 
 def _scrub_text(text: str) -> str:
