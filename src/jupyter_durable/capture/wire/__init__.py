@@ -269,4 +269,13 @@ class Reader:
         return made
 
 
-__all__ = ["Described", "Reader", "describe", "host_of", "is_attempt", "scrub_headers", "secret_headers", "warm"]
+__all__ = [
+    "Described",
+    "Reader",
+    "describe",
+    "host_of",
+    "is_attempt",
+    "scrub_headers",
+    "secret_headers",
+    "warm",
+]
