@@ -6,7 +6,10 @@ were: whoever else holds a reference sees the change, as when it was made.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+
+from jupyter_durable.codec.canonical import canonical_text
 
 _CONTAINERS = (list, dict, set)
 
@@ -26,8 +29,13 @@ def _may_change(value: Any) -> bool:
     return type(value) not in _CONTAINERS and hasattr(value, "__dict__") and not callable(value)
 
 
-def apply(recorded: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def apply(
+    recorded: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, shared: bool = False
+) -> None:
     """Make the containers among the arguments what `recorded` says.
+
+    `shared`: other strands have changed them since the call. What was recorded may be their doing, and what is
+    there now is: it stays, and is added to only if something is missing.
 
     >>> messages = ["q"]
     >>> apply({"0": ["q", "a"]}, (messages,), {})
@@ -37,7 +45,33 @@ def apply(recorded: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any
     for name, value in recorded.items():
         target = args[int(name)] if name.isdigit() else kwargs.get(name)
         if type(target) is type(value):
-            _become(target, value)
+            _join(target, value) if shared else _become(target, value)
+
+
+def _join(target: Any, value: Any) -> None:
+    """`target` with all that `value` has and what it has itself besides.
+
+    >>> several = ["q", "by another"]
+    >>> _join(several, ["q", "by the call"])
+    >>> several
+    ['q', 'by the call', 'by another']
+    """
+    if isinstance(value, list):
+        wanted = [canonical_text(item) for item in value]
+        there = [canonical_text(item) for item in target]
+        rest = iter(there)
+        if not all(item in rest for item in wanted):  # in that order
+            missing = Counter(wanted)
+            more = []
+            for item, text in zip(target, there, strict=True):
+                missing[text] -= 1
+                if missing[text] < 0:
+                    more.append(item)
+            target[:] = [*value, *more]
+    elif isinstance(value, dict):
+        target.update(value)
+    else:
+        target |= value
 
 
 def _become(target: Any, value: Any) -> Any:

@@ -167,6 +167,7 @@ class LiveRun:
         self.writer = Writer(
             self._append, stage=self._stage, settle=self._settle, on_error=self._write_failed
         )
+        self.writer.threads_rest = self.turns.threads_rest
         self._tally = Tally(index)
         self.spending = Spending(index)
         self.guard: Guard | None = None  # if there is a budget

@@ -123,12 +123,14 @@ def _submit(
     run = parent.run
     child = run.open_scope(parent, callable_key(run.canonical, fn, args, kwargs))
     child.attempt = parent.attempt
-    run.turns.thread_spawned()
+    idle = getattr(pool, "_idle_semaphore", None)  # a worker that waits for work, or room for another
+    soon = len(pool._threads) < pool._max_workers or getattr(idle, "_value", 0) > 0
+    run.turns.thread_spawned(soon=soon)
     context, fn, args, kwargs = _look_through(fn, args, kwargs)
 
     def work() -> Any:
         child.owner = threading.get_ident()
-        run.turns.thread_begins()
+        run.turns.thread_begins(soon=soon)
         token = context.run(SCOPE.set, child)
         before, here.strand = getattr(here, "strand", None), child
         clean = False
@@ -144,7 +146,7 @@ def _submit(
     def ended(future: Future[Any]) -> None:
         if future.cancelled():  # before any thread had taken it up
             run.close_scope(child, clean=False)
-        run.turns.thread_ends(child.owner)
+        run.turns.thread_ends(child.owner, soon=soon)
 
     # The pool may start a worker now; that thread outlives this call and is nobody's strand.
     token = SCOPE.set(None)
@@ -152,7 +154,7 @@ def _submit(
         future = original(pool, work)
     except BaseException:
         run.close_scope(child, clean=False)
-        run.turns.thread_ends(None)
+        run.turns.thread_ends(None, soon=soon)
         raise
     finally:
         SCOPE.reset(token)
@@ -188,13 +190,13 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
     args = getattr(thread, "_args", ())
     child = run.open_scope(parent, callable_key(run.canonical, target, args, getattr(thread, "_kwargs", {})))
     child.attempt = parent.attempt
-    run.turns.thread_spawned()
+    run.turns.thread_spawned(soon=True)
     context = copy_context()
     body = thread.run
 
     def work() -> None:
         child.owner = threading.get_ident()
-        run.turns.thread_begins()
+        run.turns.thread_begins(soon=True)
         context.run(SCOPE.set, child)
         here.strand = child
         clean = False
@@ -205,14 +207,14 @@ def _start(original: Callable[[threading.Thread], None], thread: threading.Threa
             return
         finally:
             run.close_scope(child, clean=clean)
-            run.turns.thread_ends(child.owner)
+            run.turns.thread_ends(child.owner, soon=True)
 
     thread.run = work  # type: ignore[method-assign]
     try:
         original(thread)
     except BaseException:
         run.close_scope(child, clean=False)
-        run.turns.thread_ends(None)
+        run.turns.thread_ends(None, soon=True)
         raise
 
 

@@ -232,7 +232,7 @@ class Step:
             for entry in step.output:
                 run.output.show(run.decode(entry.payload, entry.seq))
         if step.mutation is not None:
-            mutations.apply(run.decode(step.mutation.payload, step.mutation.seq), self.args, self.kwargs)
+            self.change_again(step.mutation)
         recorded = self.scope.state.recorded
         if run.random is not None and recorded is not None and recorded.values:
             run.random.replayed(run.values_of(self.scope), step.pos)
@@ -243,6 +243,14 @@ class Step:
             mark(value, run.id, step.scope, step.pos)
             raise value
         return value
+
+    def change_again(self, entry: Entry) -> None:
+        """Change the arguments as the call did, if it was the call: other strands that did it do it again themselves."""
+        run = self.run
+        digest = run.canonical.identify(self.args, self.kwargs)[0]
+        if digest != entry.meta["d"]:
+            shared = digest != self.call.digest
+            mutations.apply(run.decode(entry.payload, entry.seq), self.args, self.kwargs, shared=shared)
 
     def adopt(self, decision: Adopt) -> Any:
         """Answer a pure call from a step that a cut left behind, and make it this run's own."""

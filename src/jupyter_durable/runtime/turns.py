@@ -18,16 +18,17 @@ import asyncio
 import contextvars
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
-from types import FrameType
 from typing import Literal
 
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.runtime.frames import frames
+from jupyter_durable.runtime.moving import BLOCKED, Moving, Threads
 from jupyter_durable.runtime.writer import RESTLESS, cancel_again
 
 Grant = Literal["turn", "changed", "overdue"]
@@ -37,8 +38,6 @@ SLACK = 1.0
 LONGEST = 60.0
 _TICK = 0.05
 _BLIND_TURNS = 4  # of a loop that does not say whether it has something to do
-_BLOCKED = 0.002  # a thread that has not moved for so long waits for something
-_PATIENCE = 0.05  # a thread that goes on for longer is not waited for
 _LATE = 0.2  # in a fork with threads, what has not come by then is taken to have been edited away
 _LIVE = -1  # a live call
 _CANCEL = -2  # a step that was cancelled, until it is again
@@ -74,24 +73,6 @@ class _Waiter:
             self.future.set_result(None)
 
 
-class _Moving:
-    """A thread that was let go on: where it was seen last, and since when it has been there."""
-
-    __slots__ = ("place", "seen", "since")
-
-    def __init__(self, now: float) -> None:
-        self.place: tuple[int, int] | None = None
-        self.seen = self.since = now
-
-    def rests(self, frame: FrameType | None, now: float) -> bool:
-        if frame is None:  # it has ended
-            return True
-        place = id(frame), frame.f_lasti
-        if place != self.place:
-            self.place, self.seen = place, now
-        return now - self.seen >= _BLOCKED or now - self.since > _PATIENCE
-
-
 def _tick_over(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -117,8 +98,8 @@ class Turns:
         self._strands: Counter[int] = Counter()
         self._came = 0
         self._stirring: dict[asyncio.AbstractEventLoop, int] = {}  # loops at work, and for how many turns
-        self._blocking: dict[asyncio.AbstractEventLoop, tuple[int, _Moving]] = {}  # the threads of these
-        self._threads: dict[int, _Moving] = {}  # those that were let go on and have not come to rest
+        self._blocking: dict[asyncio.AbstractEventLoop, tuple[int, Moving]] = {}  # the threads of these
+        self._threads = Threads()  # those that were let go on and have not come to rest
         self._began = self._progress_at = clock.monotonic()
         self._seen = (-1, -1)
         self._changes = -1
@@ -208,7 +189,7 @@ class Turns:
         """The same, blocking the calling thread (and the loop it runs, if it does)."""
         loop = asyncio._get_running_loop()
         with self._lock:
-            self._threads.pop(threading.get_ident(), None)
+            self._threads.stops(threading.get_ident())
             waiter = _Waiter(place, scope, held, None)
             self._enter(waiter)
             self._drain(waiter, loop)
@@ -217,7 +198,7 @@ class Turns:
                 self._drain(waiter, loop)
         assert waiter.event is not None
         try:
-            while not waiter.event.wait(_BLOCKED if self._threads or self._stirring else _TICK):
+            while not waiter.event.wait(BLOCKED if self._threads or self._stirring else _TICK):
                 with self._lock:
                     if (lost := self.lost()) is not None:
                         raise lost
@@ -298,34 +279,47 @@ class Turns:
 
     # -- coming to rest ----------------------------------------------------------------------------
 
-    def thread_spawned(self) -> None:
-        """A strand that is a thread will begin; the caller goes on beside it."""
+    def thread_spawned(self, *, soon: bool) -> None:
+        """A strand that is a thread will begin; the caller goes on beside it. `soon`: nothing keeps it from that."""
         with self._lock:
             self.threads += 1
+            if soon:
+                self._threads.spawned()
             if self.open:
                 return
             if (loop := asyncio._get_running_loop()) is not None:
                 self._stir(loop)
             else:
-                self._threads[threading.get_ident()] = _Moving(self._clock.monotonic())
+                self._threads.goes_on(threading.get_ident())
 
-    def thread_begins(self) -> None:
-        """The calling thread is a strand of the run, and about to do something."""
-        if not self.open:
-            with self._lock:
-                self._threads[threading.get_ident()] = _Moving(self._clock.monotonic())
+    def thread_begins(self, *, soon: bool) -> None:
+        """The calling thread is a strand of the run, and about to do something. `soon`: as was said of it."""
+        with self._lock:
+            if soon:
+                self._threads.born()
+            self._threads.goes_on(threading.get_ident())
 
-    def thread_ends(self, thread: int | None) -> None:
+    def thread_ends(self, thread: int | None, *, soon: bool) -> None:
         """That thread (None: one that never began) has handed over what it had to say."""
         with self._lock:
             self.threads -= 1
+            if thread is not None:
+                self._threads.stops(thread)
+            elif soon:
+                self._threads.born()
             if self.open:
                 return
-            if thread is not None:
-                self._threads.pop(thread, None)
             for loop in {w.loop for w in self._waiters if w.loop is not None}:
                 self._stir(loop)
             self._nudge()
+
+    def threads_rest(self) -> bool:
+        """Whether no thread goes on by what was delivered last, so that a live outcome may be delivered now."""
+        if not self._threads:
+            return True
+        with self._lock:
+            self._look_at_threads()
+            return not self._threads
 
     def _stir(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop has something to do; when it has no more, `advance`."""
@@ -333,7 +327,7 @@ class Turns:
             return
         self._stirring[loop] = 0
         if (thread := getattr(loop, "_thread_id", None)) is not None:
-            self._blocking[loop] = thread, _Moving(self._clock.monotonic())
+            self._blocking[loop] = thread, Moving(thread)
         try:
             if asyncio._get_running_loop() is loop:
                 loop.call_soon(self._pump, loop)
@@ -371,15 +365,14 @@ class Turns:
             return True
         if self._threads or self._stirring:
             self._look_at_threads()
-        moving = len(self._threads) - (threading.get_ident() in self._threads)
-        return not moving and not (self._stirring.keys() - {asyncio._get_running_loop()})
+        return not self._threads.others(threading.get_ident()) and not (
+            self._stirring.keys() - {asyncio._get_running_loop()}
+        )
 
     def _look_at_threads(self) -> None:
         found = frames()
-        now = self._clock.monotonic()
-        for thread, moving in list(self._threads.items()):
-            if moving.rests(found.get(thread), now):
-                del self._threads[thread]
+        self._threads.look(found)
+        now = time.monotonic()
         for loop, (thread, moving) in list(self._blocking.items()):
             # By what it runs: it may wait for the very thread that asks.
             if moving.rests(found.get(thread), now):
@@ -396,7 +389,7 @@ class Turns:
         waiter.grant = grant
         self._progress_at = now
         if waiter.loop is None and waiter.thread != threading.get_ident():
-            self._threads[waiter.thread] = _Moving(now)
+            self._threads.goes_on(waiter.thread)
         waiter.wake()
         if waiter.loop is not None:
             self._stir(waiter.loop)  # behind what it goes on with: one turn of the loop less
@@ -407,7 +400,7 @@ class Turns:
         if loop in self._ticking:
             return
         self._ticking.add(loop)
-        loop.call_later(_BLOCKED if self._threads else _TICK, self._on_tick, loop)
+        loop.call_later(BLOCKED if self._threads else _TICK, self._on_tick, loop)
 
     def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:

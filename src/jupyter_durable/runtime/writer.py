@@ -11,6 +11,7 @@ the outcome that follows, or by `settle`, a moment later.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 from collections import deque
@@ -24,6 +25,9 @@ Stage = Callable[[Sequence[Draft]], bool]
 
 RESTLESS = 64
 """Turns of a loop after which it is not waited for to come to rest: some task of the user's keeps it busy."""
+
+
+_THREADS = 0.0005  # seconds between looks at threads that are waited for
 
 
 class _Item:
@@ -90,6 +94,7 @@ class Writer:
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._gathering: set[asyncio.AbstractEventLoop] = set()
+        self.threads_rest: Callable[[], bool] = lambda: True  # set by who knows of the run's threads
         self._answering: dict[asyncio.AbstractEventLoop, deque[_Item]] = {}  # committed, not yet told
 
     def put(self, drafts: Sequence[Draft]) -> None:
@@ -314,6 +319,11 @@ class Writer:
     def _next_answer(self, loop: asyncio.AbstractEventLoop, answers: deque[_Item], turns: int) -> None:
         # One outcome, and when the loop has come to rest the next: a replay cannot tell which were committed
         # together, and whoever waits for the first of them must find as many as then.
+        if (
+            not self.threads_rest()
+        ):  # before the question below: what they hand over is in the loop when they end
+            loop.call_later(_THREADS, self._next_answer, loop, answers, turns, context=contextvars.Context())
+            return
         if turns < RESTLESS and not at_rest(loop):
             loop.call_soon(self._next_answer, loop, answers, turns + 1)
             return
