@@ -38,6 +38,7 @@ EntryType = Literal[
     "opened",  # a run begins: its name, code identity, snapshot
     "resumed",  # a process took the run up again
     "scope",  # a scope got its first entry: parent, key, occurrence
+    "taken",  # recorded scopes that a fork has taken up, and which of equal siblings each is now
     "values",  # uuids, random state, clock readings handed to a scope since its last entry
     "start",  # a step's attempt is about to be made
     "chunk",  # an item of a stream, delivered before the stream's end

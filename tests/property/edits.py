@@ -92,13 +92,18 @@ class World:
             return self._rng.choice(self.latencies)
 
 
+_NOW = threading.Event()
+_NOW.set()
+
+
 class At:
     """Where a strand is, and what was done before. Compared by identity: it does not count as an argument."""
 
     def __init__(self, path: tuple[Any, ...], past: int, node: Node) -> None:
         self.path = path
-        self.past = past
+        self.past = self.began = past
         self.node = node
+        self.go = _NOW
         self.tasks: list[tuple[asyncio.Task[Any], At]] = []
 
     def did(self, what: Any) -> None:
@@ -108,7 +113,7 @@ class At:
         return At((*self.path, n), self.past, node)
 
     def joined(self, strands: list[At]) -> None:
-        if pasts := sorted(strand.past for strand in strands if strand.past != self.past):
+        if pasts := sorted(strand.past for strand in strands if strand.past != strand.began):
             self.did(pasts)
 
 
@@ -202,12 +207,18 @@ def walk_blocking(node: Node, at: At) -> Any:
 
 
 def run_blocking(name: Any, at: At) -> Any:
+    at.go.wait()
     return walk_blocking(at.node, at)
 
 
 def in_pool(work: list[tuple[Any, At]]) -> list[Any]:
+    """Strands in threads. They begin when all are spawned: one that had ended before might have been waited for."""
+    spawned = threading.Event()
+    for _, at in work:
+        at.go = spawned
     with ThreadPoolExecutor(max_workers=max(1, len(work))) as pool:
         futures = [pool.submit(copy_context().run, run_blocking, *it) for it in work]
+        spawned.set()
         return [future.result() for future in futures]
 
 
@@ -322,16 +333,3 @@ def steady_threads(node: Node, inside: bool = False) -> bool:
             return (not inside or kind == "pool") and all(steady_threads(n, inner) for n in nodes)
         case Spawn(inner) | Nested(inner):
             return not inside and steady_threads(inner)
-
-
-def has_threads(node: Node) -> bool:
-    """Whether any of it runs in threads."""
-    match node:
-        case Act():
-            return False
-        case Seq(nodes):
-            return any(map(has_threads, nodes))
-        case Par(kind, nodes):
-            return kind in ("to_thread", "pool") or any(map(has_threads, nodes))
-        case Spawn(inner) | Nested(inner):
-            return has_threads(inner)

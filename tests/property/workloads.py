@@ -438,10 +438,11 @@ def in_threads(kind: str, nodes: tuple[Node, ...], at: At) -> list[Any]:
             thread.start()
         for thread in threads:
             thread.join()
-        for value in found.values():
+        results = [found[n] for n in range(len(branches))]  # not in the order in which the threads ended
+        for value in results:
             if isinstance(value, BaseException):
                 raise value
-        return [found[n] for n in range(len(branches))]
+        return results
     with ThreadPoolExecutor(max_workers=len(branches)) as pool:
         futures = [pool.submit(walk_blocking, *branch) for branch in branches]
         return [future.result() for future in futures]

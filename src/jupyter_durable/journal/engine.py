@@ -151,8 +151,9 @@ class Engine(Leaving):
         if step.digest == call.digest and step.name == call.name and step.kind == call.kind:
             if step.seq <= self._unsure:
                 skipped = self._skipped(scope, step.seq)
-                if skipped is not None:  # strands that came before it, and are not spawned any more
-                    dropped, cut = self.cut(scope, since=skipped.first_seq)
+                # Strands that came before it are not spawned any more, or one has ended that had not then.
+                if skipped is not None or scope.passed > step.seq:
+                    dropped, cut = self.cut(scope, since=skipped.first_seq if skipped is not None else None)
                     return self._new(scope, call, first=(cut,), abandoned=dropped)
             scope.cursor = cursor + 1
             self.order.consume(step.start_at)
@@ -193,11 +194,6 @@ class Engine(Leaving):
                 return Adopt(known, scope.id, pos, first)
         return Execute(scope.id, pos, 1, 0, first, abandoned=abandoned)
 
-    def _number(self, scope: LiveScope) -> None:
-        if scope.id < 0:
-            scope.id = self._next_scope
-            self._next_scope += 1
-
     def declare(self, scope: LiveScope) -> tuple[Draft, ...]:
         """The entries that tell of a new scope, and of new ones around it; to be written with its first own."""
         if scope.declared or scope.parent is None:
@@ -209,6 +205,16 @@ class Engine(Leaving):
         if scope.spawned_at is not None:
             meta["at"] = list(scope.spawned_at)
         return (*above, Draft("scope", scope.id, 0, meta))
+
+    def took(self) -> tuple[Draft, ...]:
+        """The entry that says which of its parent's strands a fork has taken up since the last one, and as which.
+
+        To be written with what it does itself: from then on nothing about them is guessed any more.
+        """
+        if not self.taken:
+            return ()
+        taken, self.taken = self.taken, []
+        return (Draft("taken", ROOT, 0, {"n": taken}),)
 
     def _known_pure(self, call: Call) -> RecordedStep | None:
         if self._pure is None or self._abandoned != len(self.index.abandoned):

@@ -84,6 +84,9 @@ class Index:
             self.scopes[entry.scope].values.append((entry.seq, entry.payload or entry.meta["v"]))
         elif kind == "scope":
             self._add_scope(entry)
+        elif kind == "taken":
+            for number, n in entry.meta["n"]:
+                self.scopes[number].n, self.scopes[number].sure = n, entry.seq
         elif kind == "attempt":
             self._by_place[entry.scope, entry.pos].failures += 1
         elif kind == "output":
@@ -163,8 +166,7 @@ class Index:
     def _add_scope(self, entry: Entry) -> None:
         meta = entry.meta
         scope = RecordedScope(entry.scope, meta["p"], meta["k"], meta["i"], entry.seq)
-        if "at" in meta:
-            scope.spawned_at = meta["at"][0], meta["at"][1]
+        scope.spawned_at = meta.get("at")
         self.scopes[scope.id] = scope
         self.below.setdefault(scope.parent, []).append(scope)
         self.children.setdefault((scope.parent, scope.key), []).append(scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jupyter_durable.model import Effect, Entry, Payload, StepKind
@@ -147,6 +148,7 @@ class RecordedScope:
         "soft",
         "spawned_at",
         "steps",
+        "sure",
         "values",
     )
 
@@ -155,15 +157,16 @@ class RecordedScope:
         self.parent = parent
         self.key = key
         self.n = n
-        self.first_seq = first_seq
+        self.sure = self.first_seq = first_seq  # sure: of the entry that says its place last
         self.steps: list[RecordedStep] = []
         self.next_pos = 0
         # Payloads, sealed; in journals of 0.1.0 the readings themselves.
         self.values: list[tuple[int, Payload | dict[str, list[Any]]]] = []
         self.dropped = False
-        # Where its parent was when it spawned this strand: the position of its next call, and the number that
-        # the next new scope of the run was to get. Unknown in journals of 0.1.0.
-        self.spawned_at: tuple[int, int] | None = None
+        # Where its parent was when it spawned this strand: the position of its next call; the number that the next new
+        # scope was to get when the last strand that it had spawned ended (0: none had); and the first of those that
+        # had begun by then and not ended. So it can depend on others below that number. Unknown in journals of 0.1.0.
+        self.spawned_at: Sequence[int] | None = None
         # Sequence numbers of the cuts that ended this strand's replay.
         self.ended: list[int] = []
         # A step in here was reopened: what follows may rightly differ from what was recorded.

@@ -5,9 +5,10 @@ by spawn index, then by first call; one whose first call matches nothing is held
 found their place.
 
 In a fork that is not enough: a strand may have the key and the calls that were recorded, and yet come
-after something that the edit took away or put in. So a recorded strand is taken only where its parent
-has come as far as when it was recorded: the same calls of its own made, and no other strand of it left
-out that had made calls by then.
+after something that the edit took away, put in or waits for now. So a recorded strand is taken only where
+its parent has come as far as when it was recorded: the same calls of its own made, and the same strands
+of it ended. Which ones it took, and as which of equal siblings, a fork writes into its own journal
+(`Engine.took`): whoever takes the fork up again goes by that, and guesses nothing.
 """
 
 from __future__ import annotations
@@ -15,31 +16,37 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from jupyter_durable.journal.decisions import Call, Diverged, Wait
 from jupyter_durable.journal.index import MAIN, Index, RecordedScope, RecordedStep
 from jupyter_durable.journal.order import Order
 
+MOST = 16
+"""Running strands that are recorded with one that is spawned beside them: the first to have begun."""
+
 
 class Spawned(NamedTuple):
     """How far a fork's strand had come when it spawned another.
 
     `made` and `following` are positions: of its last recorded call that was made again, and of the one
-    after it. `joined` is the highest number of its recorded strands that had ended by then, `skipped` the
-    lowest of those that had not begun, `running` are those that had not ended.
+    after it. `joined` is the highest number of its recorded strands that had ended by then; `open` are the first
+    of those that had not, or had not even begun.
     """
 
     made: int
     following: float
     joined: int
-    skipped: float
-    running: tuple[RecordedScope, ...]
+    open: tuple[int, ...]
 
-    def fits(self, pos: int, scopes: int) -> bool:
-        """Whether that is where the recorded parent was (`RecordedScope.spawned_at`)."""
-        return self.made < pos <= self.following and self.joined < max(scopes, 1) <= self.skipped
+    def fits(self, at: Sequence[int]) -> bool:
+        """Whether that (`RecordedScope.spawned_at`) is where the recorded parent was: the same calls made, the
+        same strands ended."""
+        if not self.made < at[0] <= self.following or self.joined >= max(at[1], 1):
+            return False
+        return [*takewhile(at[1].__gt__, self.open)] == [*at[2:]]
 
 
 # Most strands spawn none, and many live as long as the run: these are replaced before anything is put into them.
@@ -93,12 +100,13 @@ class LiveScope:
         self.left = False
         self.counts: dict[str, int] = _NOTHING
         self.groups: dict[str, list[LiveScope]] = _NOTHING  # the strands it spawned that may be recorded ones
-        self.alive: dict[int, RecordedScope] = _NOTHING  # those of a fork that have begun again and not ended
-        self.spawned_at: tuple[int, int] | None = None  # as in `RecordedScope`
+        # The numbers of the strands it spawned that have begun and not ended, in order.
+        self.alive: dict[int, None] = _NOTHING
+        self.spawned_at: tuple[int, ...] | None = None  # as in `RecordedScope`
         self.spawned: Spawned | None = None  # in a fork
         self.scopes = 0  # the number that the next new scope was to get when the last strand it spawned ended
         self.joined = 0  # the highest number of recorded strands that it spawned and that have ended
-        self.passed = 0.0  # the last sequence number of those strands
+        self.passed = 0.0  # the last sequence number of those strands, in a fork
         self.after = 0  # the cut, by sequence number, that its parent had come to
 
     def at(self) -> tuple[int, int] | None:
@@ -112,6 +120,14 @@ class LiveScope:
     def replaying(self) -> bool:
         """Whether recorded steps are left in this scope."""
         return self.cursor < len(self.steps)
+
+    def began(self, number: int) -> None:
+        """A strand that it spawned has that number now."""
+        alive = self.alive
+        if alive and number < next(reversed(alive)):
+            self.alive = dict.fromkeys(sorted((*alive, number)))
+        else:
+            alive[number] = None
 
     def pending(self, key: str | None = None) -> Iterator[LiveScope]:
         """The strands it spawned (with that key) that have yet to find their place."""
@@ -136,8 +152,18 @@ class Strands:
         self.changes = 0
         self._next_scope = max(index.scopes) + 1
         known = sorted((scope.first_seq, scope.id) for scope in index.scopes.values())
+        self.taken: list[
+            tuple[int, int]
+        ] = []  # recorded strands of a fork's parent, and which siblings they are now
         self._known = [seq for seq, _ in known], [number for _, number in known]
         self._due: dict[int, deque[RecordedScope]] = {}
+        self._firsts: dict[int, tuple[int, ...]] = {}
+        self._latest: dict[tuple[int, str], int] = {}  # how far the last strand of a group looks back
+        self._mine: dict[tuple[int, str], set[int]] = {}  # which of a group this fork knows to be its own
+        for place, group in index.children.items() if soft else ():
+            self._latest[place] = max((r.spawned_at[1] for r in group if r.spawned_at), default=0)
+            if mine := {r.n for r in group if r.sure > index.base_seq}:
+                self._mine[place] = mine
         # What a fork has of its parent need not be what it does; when it has ended, it is all that it did.
         closed = index.closed
         ended = closed is not None and closed.seq > index.base_seq and closed.meta["s"] == "completed"
@@ -147,7 +173,7 @@ class Strands:
     def spawn(self, parent: LiveScope, key: str) -> LiveScope:
         """A strand begins, child of `parent`."""
         if parent.counts is _NOTHING:
-            parent.counts, parent.groups = {}, {}
+            parent.counts, parent.groups, parent.alive = {}, {}, {}
         index = parent.counts.get(key, 0)
         parent.counts[key] = index + 1
         scope = LiveScope(parent, key, index)
@@ -167,21 +193,32 @@ class Strands:
             return scope.recorded
         above = self.likely(scope.parent)  # it may not have made a call either
         group = self.index.children.get((above.id, scope.key), ()) if above is not None else ()
-        return next((r for r in group if r.n == scope.index and self.may_be(scope, r)), None)
+        return self._own(scope, [r for r in group if self.may_be(scope, r)] if self.soft else group)
 
     # -- how far a strand has come -----------------------------------------------------------------
 
-    def _where(self, parent: LiveScope) -> tuple[int, int]:
-        return parent.steps[parent.cursor].pos if parent.replaying else parent.next_pos, parent.scopes
+    def _where(self, parent: LiveScope) -> tuple[int, ...]:
+        pos = parent.steps[parent.cursor].pos if parent.replaying else parent.next_pos
+        before = parent.scopes
+        if not before or not parent.alive:
+            return pos, before
+        return (pos, before, *islice(takewhile(before.__gt__, parent.alive), MOST))
 
     def _joinable(self, scope: LiveScope, parent: LiveScope) -> None:
         """A strand of `parent` has ended: what `parent` does next may depend on it."""
-        parent.scopes = self._number_now(parent)
-        if scope.recorded is not None:
-            parent.joined = max(parent.joined, scope.id)
+        if scope.key[0] != "@":  # else `parent` has the outcome
+            parent.scopes = self._number_now(parent)
             parent.alive.pop(scope.id, None)
-            if parent.recorded is not None and parent.recorded.ended:
-                parent.passed = max(parent.passed, self._last(scope.recorded))
+            if scope.recorded is not None:
+                parent.joined = max(parent.joined, scope.id)
+        above = parent.recorded
+        if (
+            self.soft
+            and scope.recorded is not None
+            and above is not None
+            and (parent.replaying or above.ended)
+        ):
+            parent.passed = max(parent.passed, self._last(scope.recorded))
 
     def _number_now(self, parent: LiveScope) -> int:
         """The number that the next new scope gets; in the middle of a replay, the one that it got then."""
@@ -193,27 +230,23 @@ class Strands:
 
     def _so_far(self, scope: LiveScope, parent: LiveScope) -> Spawned:
         cursor, steps = parent.cursor, parent.steps
-        latest = max((r.spawned_at[1] for r in self._recorded(scope) if r.spawned_at), default=0)
-        skipped = math.inf
-        for recorded in self._left_out(parent):
-            if recorded.id >= latest:
-                break
-            if not self._held(parent, recorded):
-                skipped = recorded.id
-                break
+        unbegun: Iterable[int] = ()
+        if self._latest.get((parent.id, scope.key)):
+            unbegun = islice((r.id for r in self._left_out(parent)), MOST)
         return Spawned(
             steps[cursor - 1].pos if cursor else -1,
             steps[cursor].pos if cursor < len(steps) else math.inf,
             parent.joined,
-            skipped,
-            tuple(r for r in parent.alive.values() if r.id < latest),
+            tuple(sorted((*unbegun, *islice(parent.alive, MOST))))[:MOST],
         )
 
     def _at_first(self, parent: RecordedScope) -> Spawned:
         """The same for what was spawned before its parent, or another strand of it, had made a call."""
         steps, below = parent.steps, self.index.below.get(parent.id, ())
-        first = min((r.id for r in below if r.key[0] != "@"), default=math.inf)
-        return Spawned(-1, steps[0].pos if steps else math.inf, 0, first, ())
+        known = self._firsts.get(parent.id)
+        if known is None:
+            known = self._firsts[parent.id] = tuple(sorted(r.id for r in below if r.key[0] != "@"))[:MOST]
+        return Spawned(-1, steps[0].pos if steps else math.inf, 0, known)
 
     def _left_out(self, parent: LiveScope) -> Iterator[RecordedScope]:
         """The recorded strands of a fork's `parent` that have not begun again, in the order in which they had."""
@@ -247,10 +280,6 @@ class Strands:
     def _settled(self, recorded: RecordedScope) -> bool:
         return recorded.dropped or recorded.id in self.bound or self._first(recorded) is None
 
-    def _held(self, parent: LiveScope, recorded: RecordedScope) -> bool:
-        """Whether a strand that has begun, and waits to find its place, may be this one."""
-        return any(strand.state == "held" for strand in parent.pending(recorded.key))
-
     def _pending(self, parent: LiveScope, recorded: RecordedScope) -> bool:
         """Whether a strand that waits to find its place, or is yet to begin, may be this one."""
         group = parent.groups.get(recorded.key)
@@ -277,15 +306,22 @@ class Strands:
         scope.declared = True
         scope.recorded = recorded
         self.bound[recorded.id] = scope
-        if scope.parent is not None and recorded.first_seq <= self._unsure:
-            if scope.parent.alive is _NOTHING:
-                scope.parent.alive = {}
-            scope.parent.alive[recorded.id] = recorded
+        if scope.parent is not None and scope.key[0] != "@":  # what is inside an attempt ends with it
+            scope.parent.began(recorded.id)
+            if self.soft and recorded.sure <= self.index.base_seq:
+                self.taken.append((recorded.id, scope.index))
         scope.steps = recorded.steps
         scope.next_pos = recorded.next_pos
         recorded_children = self.index.children
         if recorded in recorded_children.get((recorded.parent, recorded.key), ()):
             recorded_children[recorded.parent, recorded.key].remove(recorded)
+
+    def _number(self, scope: LiveScope) -> None:
+        if scope.id < 0:
+            scope.id = self._next_scope
+            self._next_scope += 1
+            if scope.parent is not None and scope.key[0] != "@":
+                scope.parent.began(scope.id)
 
     def _fresh(self, scope: LiveScope) -> None:
         scope.state = "bound"
@@ -297,22 +333,31 @@ class Strands:
         if parent is None or parent.id < 0:
             return []
         found = self.index.children.get((parent.id, scope.key), [])
-        return [r for r in found if self.may_be(scope, r)] if self.soft and found else found
+        if not self.soft or not found:
+            return found
+        # Forks of 0.1.0 did not write down what they had taken up; one that has ended had it all.
+        return [r for r in found if self.may_be(scope, r)] or (found if not self._unsure else [])
+
+    def _own(self, scope: LiveScope, group: Sequence[RecordedScope]) -> RecordedScope | None:
+        """The one of these that was the same among its siblings as `scope` is; in a fork, that it knows to have been."""
+        if not self.soft:
+            return next((r for r in group if r.n == scope.index), None)
+        return max((r for r in group if r.n == scope.index), key=lambda r: r.sure, default=None)
 
     def may_be(self, scope: LiveScope, recorded: RecordedScope) -> bool:
-        """Whether a strand of a fork is where that recorded one was spawned, as far as can be told."""
-        if recorded.first_seq <= scope.after:
-            return False
-        return recorded.first_seq > self._unsure or self._fits(scope, recorded)
+        """Whether a strand of a fork is that recorded one, as far as can be told."""
+        if recorded.sure > self.index.base_seq:
+            if recorded.n == scope.index:
+                return True
+            # What the fork made of it, or of another: unless its strands have no order, that is another.
+            mine = self._mine.get((recorded.parent, recorded.key), ())
+            return scope.index in mine and recorded.first_seq > scope.after
+        return recorded.first_seq > scope.after and self._fits(scope, recorded)
 
     def _fits(self, scope: LiveScope, recorded: RecordedScope) -> bool:
         """Whether it was spawned where `scope` is now; what the run recorded itself may be a little off, in threads."""
-        now, then = scope.spawned, recorded.spawned_at
-        if now is None or then is None:
-            return True
-        # One that was over by then may have been joined: it must be over now.
-        joined = (r for r in now.running if r.id < then[1] and self._last(r) < recorded.first_seq)
-        return now.fits(*then) and not any(joined)
+        at = recorded.spawned_at
+        return scope.spawned is None or at is None or scope.spawned.fits(at)
 
     def _first(self, recorded: RecordedScope) -> RecordedStep | None:
         """The step a recorded scope begins with, in itself or in the strands it spawned."""
@@ -346,10 +391,10 @@ class Strands:
         if not candidates and (self.order.exhausted or self._soft(scope)):
             self._fresh(scope)
             return None
-        own = next((r for r in candidates if r.n == scope.index), None)
+        own = candidates[0] if candidates and not self.soft else None
+        if own is None or own.n != scope.index:
+            own = self._own(scope, candidates)
         chosen = own if own is not None and self._begins_with(own, path, call) else None
-        if chosen is not None and len(candidates) > 1 and not self._fits(scope, chosen):
-            chosen = None
         if chosen is None and (fitting := [r for r in candidates if self._begins_with(r, path, call)]):
             fitting = [r for r in fitting if self._fits(scope, r)] or fitting
             others = {

@@ -18,7 +18,7 @@ from jupyter_durable.model import Draft, Entry
 TALLY = "t"
 """Where a `closed` entry has it."""
 
-_HARMLESS = frozenset({"values", "chunk", "output", "mutation", "decision", "log"})
+_HARMLESS = frozenset({"taken", "values", "chunk", "output", "mutation", "decision", "log"})
 
 
 def state_of(step: RecordedStep) -> str:

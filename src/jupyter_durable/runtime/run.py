@@ -228,11 +228,11 @@ class LiveRun:
             self.abandoned(cut.dropped)
 
     def declare(self, scope: Scope) -> tuple[Draft, ...]:
-        """The entries that must precede the first ones of a scope."""
-        if scope.state.declared:
+        """The entries that must precede the next ones of a scope."""
+        if scope.state.declared and not self.engine.taken:
             return ()
         with self.lock:
-            return self.engine.declare(scope.state)
+            return (*self.engine.took(), *self.engine.declare(scope.state))
 
     def inner_scope(self, scope: Scope, decision: Execute) -> Inside:
         """The scope inside an attempt."""
@@ -458,7 +458,7 @@ class LiveRun:
                 self.writer.flush()  # cancellations that nobody waited for are counted with the rest
                 if not self._tally.exact:
                     self._tally.recount(self.store.entries(self.id), status, self.record.base_seq)
-                self.writer.commit([closed], durable=True, status=status)
+                self.writer.commit([*self.engine.took(), closed], durable=True, status=status)
         finally:
             self.writer.close()
         if self.lost is None and self.broken is not None and self.lease is not None:

@@ -270,6 +270,9 @@ def _patch_thread() -> Callable[[], None]:
         scope = SCOPE.get()
         if scope is None or scope.run.closed or self.name.startswith("jupyter-durable"):
             original(self)
+        elif type(self).__module__.startswith("anyio."):
+            # A worker of its pool, which takes up later calls, too: whether one is idle must make no difference.
+            Context().run(original, self)
         else:
             _start(original, self)
 

@@ -155,10 +155,12 @@ def stream(
                 decision = doubt.settle(step, decision.step, verdict)
             continue
         recorded = step.recorded(decision)
+        step.count = 0
         if recorded is not None:
             for place, value in step.items(recorded):
                 if place >= 0 and not step.ready(place):
                     turns.turn_sync(place, recorded.scope)
+                step.count += 1
                 try:
                     yield value
                 except GeneratorExit:
@@ -261,10 +263,12 @@ async def stream_async(
                 decision = doubt.settle(step, decision.step, verdict)
             continue
         recorded = step.recorded(decision)
+        step.count = 0
         if recorded is not None:
             for place, value in step.items(recorded):
                 if place >= 0 and not (turns.single() and step.ready(place)):
                     await turns.turn(place, recorded.scope)
+                step.count += 1
                 try:
                     yield value
                 except GeneratorExit:

@@ -456,14 +456,16 @@ class Turns:
         if self._threads or self._stirring:
             return False
         loops = {w.loop for w in self._waiters if w.loop is not None}
-        return not any(self.has_timer(loop, loop.time() + SLACK) for loop in loops)
+        return not any(self.has_timer(loop, near=True) for loop in loops)
 
     def _idle(self, loop: asyncio.AbstractEventLoop) -> bool:
         ready = getattr(loop, "_ready", None)
-        return ready is not None and not len(ready) and not self.has_timer(loop, loop.time() + SLACK)
+        return ready is not None and not len(ready) and not self.has_timer(loop, near=True)
 
-    def has_timer(self, loop: asyncio.AbstractEventLoop, before: float = math.inf) -> bool:
-        """Whether a timer of the run's own code is to go off in `loop` (before then)."""
+    def has_timer(self, loop: asyncio.AbstractEventLoop, *, near: bool = False) -> bool:
+        """Whether a timer of the run's own code is to go off in `loop`; `near`: when what is expected came after the
+        event before it, or soon."""
+        before = loop.time() + SLACK + min(LONGEST, self._order.gap()) if near else math.inf
         timers: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
         return any(
             timer.when() <= before

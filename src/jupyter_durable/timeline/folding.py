@@ -28,7 +28,7 @@ class Tolerant(Index):
         if needs_step and entry.scope != ROOT and self.step(entry.scope, entry.pos) is None:
             self.head = entry.seq
             return
-        if entry.type in ("retry", "cut"):
+        if entry.type in ("retry", "cut", "taken"):
             self.head = entry.seq
             return
         super()._fold(entry)
