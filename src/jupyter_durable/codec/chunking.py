@@ -66,12 +66,9 @@ class Chunker:
 
     def _piece(self, view: memoryview, immutable: bool, wrapped: bool) -> Ref:
         if wrapped or self._wrapped:
-            data: Any = view.tobytes()
-            for _ in range(wrapped + self._wrapped):  # a secret in what is encrypted as a whole
-                data = self._codec.sealer.wrap(data)
-            return Ref(self._keep(data, ()))
+            return Ref(self._keep(self._codec.sealer.wrap(view.tobytes()), ()))
         # Copy before hashing: a buffer that changes in between would be stored under a digest not its own.
-        data = view if immutable else view.tobytes()
+        data: Any = view if immutable else view.tobytes()
         digest = self._codec.digest(data, ())
         if digest not in self._pending and (immutable or not self._has_chunk(digest)):
             self._pending[digest] = Chunk(digest, data)

@@ -139,6 +139,8 @@ class Reader:
         raw, unwrap = node["v"], self._codec.sealer.unwrap
         if isinstance(raw, str):
             return RawParts([a2b_base64(raw)], unwrap, sealed=True)
+        if self._wrapped:  # as all chunks are
+            return RawParts(raw, lambda digest: self._get(digest).data, sealed=True)
         return RawParts(raw, lambda digest: unwrap(self._get(digest).data), sealed=True)
 
     def _sealed(self, node: dict[str, Any]) -> Any:

@@ -202,11 +202,13 @@ class _Replay:
         self._compare_end(how, value, run)
         return Replayed(value, {}, run.stats.replayed, time.perf_counter() - began)
 
-    def _note(self, explain: Any, found: Diverged, arguments: Any = None, *compared: Any) -> DivergenceError:
+    def _note(
+        self, explain: Any, found: Diverged, arguments: Any = None, *compared: Any, **how: Any
+    ) -> DivergenceError:
         if self._found is None:  # what comes after the first is its consequence
             self._found, self._arguments = found, arguments
             self._compared = compared[0] if compared else _named
-        error: DivergenceError = explain(found, arguments, *compared)
+        error: DivergenceError = explain(found, arguments, *compared, **how)
         return error
 
     # -- tools that are really called ------------------------------------------------------------
