@@ -357,3 +357,19 @@ def test_diff_and_delete(kernel: Kernel, tmp_path: Path) -> None:
     assert kernel.check("notes").result == "['answer to one', 5]"
     assert calls(tmp_path) == made
     assert kernel.check("durable.open_store().verify()").result == "[]"
+
+
+def test_tasks_that_nobody_awaits_say_nothing_of_it(kernel: Kernel) -> None:
+    """They are stopped where a replay ends; that is no error of theirs that was never retrieved."""
+    kernel.check("""%%durable loose
+async def work(name):
+    return await fetch(await fetch(name))
+
+tasks = [asyncio.create_task(work(name)) for name in "abc"]
+await asyncio.sleep(0.05)
+done = [await task for task in tasks]
+""")
+    deep = step(kernel, "loose", "'page page b'")
+    kernel.check(f"%durable goto loose {deep}")
+    reply = kernel.check("tasks = None\nimport gc\ngc.collect()\nawait asyncio.sleep(0.05)")
+    assert reply.stderr == ""

@@ -58,6 +58,8 @@ def _watch(task: asyncio.Task[Any], scope: Scope) -> None:
 def _task_ended(scope: Scope, task: asyncio.Task[Any]) -> None:
     # Not `task.exception()`: that would mark the error as retrieved and silence asyncio's warning.
     clean = not task.cancelled() and getattr(task, "_exception", None) is None
+    if not clean and scope.run.ended is not None and not task.cancelled():
+        task.exception()  # a replay that has come to where it stops: nobody is to be warned of that
     scope.run.close_scope(scope, clean=clean)
     # Its context has the scope: while that has the task, all of them wait for the garbage collector.
     scope.owner = OVER
