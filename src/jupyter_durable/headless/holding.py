@@ -17,20 +17,24 @@ _WATCH = 0.5  # seconds between looks whether somebody has taken it away
 class Hold:
     """A job that this process holds, until `leave`. `on_lost(why)` is called in a thread if it is taken away.
 
+    To be made as soon as the job is taken: what follows may take longer than its lease, on a machine that is busy.
+
     >>> from jupyter_durable.store import connect
     >>> from jupyter_durable.store.leases import this_owner
     >>> store = connect("memory:")
     >>> store.put_jobs([JobRecord("j", "nb.ipynb", "nb.out.ipynb", 0.0, 0.0)])
-    >>> hold = Hold(store, store.take_job("j", this_owner("test"), ttl()), lambda why: None)
+    >>> hold = Hold(store, store.take_job("j", this_owner("test"), ttl()))
     >>> hold.leave("completed", report={}).status
     'completed'
     """
 
-    def __init__(self, store: JournalStore, record: JobRecord, on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: JournalStore, record: JobRecord, on_lost: Callable[[str], None] = lambda why: None
+    ) -> None:
         self.record = record
         self.lost: str | None = None
         self._store = store
-        self._on_lost = on_lost
+        self.on_lost = on_lost
         self._ttl = ttl()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="jupyter-durable-job", daemon=True)
@@ -59,7 +63,13 @@ class Hold:
 
     def _lose(self, why: str) -> None:
         self.lost = why
-        self._on_lost(why)
+        self.on_lost(why)
+
+    def is_lost(self) -> bool:
+        """Whether somebody else has it, as of now: then nothing of it is to be written any more."""
+        if self.lost is None and self._store.job(self.record.id).generation != self.record.generation:
+            return True
+        return self.lost is not None
 
     def leave(
         self, status: JobStatus, *, due_at: float | None = None, report: Mapping[str, Any]

@@ -19,7 +19,7 @@ from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.errors import DurableError, LeaseHeldError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
-from jupyter_durable.model import FINAL, JobRecord, JobStatus, Owner, RunRecord, new_id
+from jupyter_durable.model import FINAL, JobStatus, Owner, RunRecord, new_id
 
 if TYPE_CHECKING:
     from jupyter_durable.journal.ports import JournalStore
@@ -33,8 +33,7 @@ class Job:
 
     `id` is a UUIDv7, a dot and the digest of the parameters, of which `kinds` are all that jobs had, the newest
     first. `nb` is the notebook's content, and `store` what `--store` was given (None: the default store); `journal` is
-    that store, if it is open. `runs_too`: runs that were begun elsewhere and go on in this job. `record`: the job as its
-    store has it, taken by this process.
+    that store, if it is open. `runs_too`: runs that were begun elsewhere and go on in this job.
     """
 
     id: str
@@ -46,7 +45,6 @@ class Job:
     resumed: bool = False
     kinds: tuple[str, ...] = ()
     journal: JournalStore | None = field(default=None, repr=False, compare=False)
-    record: JobRecord | None = field(default=None, repr=False, compare=False)
     runs_too: tuple[str, ...] = ()
 
     @property

@@ -15,10 +15,11 @@ from jupyter_durable.headless import save
 from jupyter_durable.headless.job import kinds, runs_of
 from jupyter_durable.headless.runner import Options
 from jupyter_durable.journal.ports import JournalStore
-from jupyter_durable.model import FINAL, JobRecord, JobStatus, new_id
+from jupyter_durable.model import FINAL, JobRecord, JobStatus, RunRecord, new_id
 
 ENDED: frozenset[JobStatus] = frozenset({"completed", "failed", "gave_up", "cancelled", "interrupted"})
 """Statuses of jobs that do not go on by themselves."""
+_PATIENCE = 10.0  # seconds for a run that is cancelled to end by itself
 FAILED: tuple[JobStatus, ...] = ("failed", "gave_up", "interrupted")
 """Those that `retry --failed` takes up again."""
 
@@ -175,22 +176,35 @@ def cancel(store: JournalStore, what: str, *, by: str = "") -> list[str] | None:
 
     Whoever is at one notices that it is not theirs any more, and ends its kernel.
     """
-    from jupyter_durable.session import Store
-
     try:
         jobs = select(store, [what])
     except RunNotFoundError:
         return None
+    return [job.id for job in jobs if job.status not in FINAL and _cancel(store, job, by)]
+
+
+def _cancel(store: JournalStore, job: JobRecord, by: str) -> bool:
+    from jupyter_durable.session import Store
+
     reader = Store(store)
-    ended = []
-    for job in jobs:
-        if not store.cancel_job(job.id):
-            continue
-        ended.append(job.id)
-        for run in runs_of(store, job.id):
-            if run.status not in FINAL:
-                with suppress(DurableError):  # it has ended meanwhile, or was cancelled by another
-                    reader.cancel(run.id, by=by)
+
+    def unfinished() -> list[RunRecord]:
+        return [run for run in runs_of(store, job.id) if run.status not in FINAL]
+
+    def settle(done: Callable[[], bool]) -> None:
+        end = SystemClock.monotonic() + _PATIENCE
+        while not done() and SystemClock.monotonic() < end:
+            SystemClock.wait(0.1)
+
+    for run in unfinished():  # a live one ends itself, and its job with it: its cell may clean up
+        with suppress(DurableError):  # it has ended meanwhile, or another has cancelled it
+            reader.cancel(run.id, by=by)
+    settle(lambda: not unfinished() or store.job(job.id).owner is None)
+    ended = store.cancel_job(job.id) or store.job(job.id).status == "cancelled"
+    settle(lambda: not any(reader._session.alive(run) for run in unfinished()))
+    for run in unfinished():  # its process was ended before it could say so
+        with suppress(DurableError):
+            reader.close_cancelled(run.id, by=by)
     return ended
 
 

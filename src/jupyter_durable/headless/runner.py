@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec.redaction import mask
-from jupyter_durable.errors import DurableError
+from jupyter_durable.errors import DurableError, LeaseLost
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
 from jupyter_durable.headless.following import Following
@@ -145,6 +145,7 @@ def run_job(
     tell: Callable[[str], None] = lambda line: None,
     event: Callable[..., None] = lambda kind, **facts: None,
     control: Control | None = None,
+    hold: Hold | None = None,
     requeue: bool = False,
     clock: Clock | None = None,
 ) -> JobReport:
@@ -152,7 +153,8 @@ def run_job(
 
     See `Options` for what is not said here. `tell` gets one line each time something happens that a person should
     know, `event` a word and facts for programs. SIGINT and SIGTERM (in a main thread) and `control` interrupt the cell
-    that runs, save, and end the job as `interrupted`; `requeue`: for a worker to go on with. Raises `LeaseHeldError` if another process is at it, and
+    that runs, save, and end the job as `interrupted`; `requeue`: for a worker to go on with. `hold`: the
+    job is held already. Raises `LeaseHeldError` if another process is at it, and
     `DurableError` for what is wrong before the first cell: no such kernel, an output that cannot be written.
 
     >>> run_job(open_job(Path("research.ipynb"))).exit_code  # doctest: +SKIP
@@ -162,7 +164,7 @@ def run_job(
     options = Options(max_restarts, timeout, kernel, park_after, hang_after)
     with job.open_store() as store:
         call = _Call(replace(job, journal=store), store, options, tell, event, control or Control(), clock)
-        return call.run(requeue=requeue)
+        return call.run(hold, requeue=requeue)
 
 
 class _Call:
@@ -186,24 +188,28 @@ class _Call:
         self.control = control
         self.clock = clock
         self.client: JobClient | None = None
+        self.hold: Hold | None = None
         self.unsaved: str | None = None
         self.last = last_word(job)
         self.repeats = Repeats(self.last.get("seen"))
 
-    def run(self, *, requeue: bool) -> JobReport:
+    def run(self, hold: Hold | None, *, requeue: bool) -> JobReport:
         job, nb = self.job, self.job.nb
         started = self.clock.monotonic()
         name = _kernel_name(nb, self.options.kernel)
         params.inject(nb, job.parameters)
         self._carry_over()
-        record = job.record or take(self.store, self._record(), this_runner())
-        hold = Hold(self.store, record, self._lost)
+        if hold is None:
+            hold = Hold(self.store, take(self.store, self._record(), this_runner()))
+        hold.on_lost = self._lost
+        self.hold = hold
         status: JobStatus = "failed"
         report: dict[str, Any] = {}
         due: float | None = None
         try:
-            self._write("running")
-            status = self._execute(name)
+            if not hold.is_lost():
+                self._write("running")
+            status = self._execute(name, hold)
             self._keep(status)
             with contextlib.suppress(DurableError):  # another way to find the runs; they are found without it
                 remember_output(job)
@@ -247,7 +253,7 @@ class _Call:
                 cell.outputs = old.outputs if old is not None else []
                 cell.execution_count = old.execution_count if old is not None else None
 
-    def _execute(self, kernel: str) -> JobStatus:
+    def _execute(self, kernel: str, hold: Hold) -> JobStatus:
         from jupyter_durable.headless.client import JobClient
 
         job = self.job
@@ -272,6 +278,8 @@ class _Call:
             kernel_name=kernel,
             resources={"metadata": {"path": str(job.notebook.parent)}},
         )
+        if hold.lost is not None:
+            raise LeaseLost(f"job {job.id[:13]} is not this process's any more: {hold.lost}")
         self.event("job", job=job.id, notebook=str(job.notebook), output=str(job.output), resumed=job.resumed)
         following = Following(self.store, job.id, self.event)
         try:
@@ -330,6 +338,8 @@ class _Call:
         # The journal is what matters: a full disk here must not end a job that may still finish.
         before = self.unsaved
         try:
+            if self.hold is not None and self.hold.is_lost():
+                return  # whoever has it writes there
             self._write(status)
             self.unsaved = None
         except DurableError as error:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.errors import DurableError, LeaseHeldError, LeaseLost
+from jupyter_durable.headless.holding import Hold
 from jupyter_durable.headless.parking import BESIDE, parked
 from jupyter_durable.headless.resuming import options_of, stored
 from jupyter_durable.headless.runner import Control, JobReport, run_job
@@ -26,6 +28,7 @@ from jupyter_durable.store.jobs import ABANDONED, DUE
 from jupyter_durable.store.leases import this_owner
 
 _TICK = 0.2
+_NEEDED = ("nbformat", "jupyter_durable.headless.client", "jupyter_durable.session")
 _ABANDONED_EVERY = 1.0
 _MOST_ABANDONED = 10
 """How many workers a job may take with it before it is given up."""
@@ -74,6 +77,10 @@ class Worker:
 
     def run(self, *, once: bool = False) -> dict[str, int]:
         """Do jobs until `stop`; `once`: until none is due and none runs. What became of them, by status."""
+        for (
+            module
+        ) in _NEEDED:  # before the first job is taken: on a busy machine it takes longer than a lease
+            import_module(module)
         while True:
             taken = (
                 not self._stops
@@ -110,7 +117,10 @@ class Worker:
         if self._settled(record):
             return True
         control = Control()
-        thread = threading.Thread(target=self._work, args=(record, control), name=f"job-{record.id[:13]}")
+        hold = Hold(self._store, record)
+        thread = threading.Thread(
+            target=self._work, args=(record, control, hold), name=f"job-{record.id[:13]}"
+        )
         with self._lock:
             self._at[record.id] = thread, control
         thread.start()
@@ -136,7 +146,7 @@ class Worker:
         with suppress(LeaseLost):
             self._store.leave_job(record, status, due_at=due, report=report)
 
-    def _work(self, record: JobRecord, control: Control) -> None:
+    def _work(self, record: JobRecord, control: Control, hold: Hold) -> None:
         late = max(0.0, record.updated_at - float(record.report.get(DUE, record.updated_at)))
         name = f"job {record.id[:13]} ({record.notebook.rpartition('/')[2]})"
         self._event(
@@ -145,27 +155,28 @@ class Worker:
         self._tell(f"{name}: {'resumed' if record.generation > 1 else 'begun'}")
         status = "failed"
         try:
-            job = replace(stored(self._store, record, self._store.url, taken=True), record=record)
             report = run_job(
-                job,
+                stored(self._store, record, self._store.url, taken=True),
                 tell=lambda line: self._tell(f"{name}: {line}"),
                 event=lambda kind, **facts: self._event(kind, **{"job": record.id, **facts}),
                 control=control,
+                hold=hold,
                 requeue=True,
                 clock=self._clock,
                 **asdict(options_of(record)),
             )
             status = report.status
             self._tell(f"{name}: {_ending(report)}")
-            self._event("ended", **{**report.as_json(), "job": record.id})
+            self._event("ended", job=record.id, **report.as_json())
         except (LeaseLost, LeaseHeldError) as error:
             self._tell(f"{name}: {error.args[0]}")
         except Exception as error:  # noqa: BLE001 - one job must not end the others
             said = str(error) if isinstance(error, DurableError) else f"{type(error).__name__}: {error}"
-            self._leave(record, "failed", {"status": "failed", "error": said, "output": record.output})
+            hold.leave("failed", report={"status": "failed", "error": said, "output": record.output})
             self._tell(f"{name}: error: {said}")
             self._event("ended", job=record.id, status="failed", error=said)
         finally:
+            hold.stop()
             with self._lock:
                 self._at.pop(record.id, None)
                 self.done[status] = self.done.get(status, 0) + 1

@@ -278,10 +278,14 @@ class Store:
         who = mask(by or str(self._session.owner))
         self.journal.post(record.id, "cancel", f"cancel:{record.generation}", {}, by=who)
         if not self._session.alive(record):
-            lease = self.journal.acquire(record.id, self._session.owner, ttl())
-            closed = Draft("closed", ROOT, 0, {"s": "cancelled", "by": who})
-            self.journal.append(lease, [closed], durable=True, status="cancelled")
-            self.journal.release(lease)
+            self.close_cancelled(record.id, by=who)
+
+    def close_cancelled(self, run_id: str, *, by: str) -> None:
+        """End a run that no process advances as cancelled. Raises `LeaseHeldError` if one does."""
+        lease = self.journal.acquire(run_id, self._session.owner, ttl())
+        closed = Draft("closed", ROOT, 0, {"s": "cancelled", "by": mask(by)})
+        self.journal.append(lease, [closed], durable=True, status="cancelled")
+        self.journal.release(lease)
 
 
 def _price(said: Mapping[str, Any], at: float) -> float | None:
