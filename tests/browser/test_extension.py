@@ -351,6 +351,40 @@ def test_resumes_by_itself_if_the_user_wants_that(case: Callable[..., Case]) -> 
     it.page.evaluate("() => window.jupyterapp.serviceManager.settings.save('jupyter-durable:plugin', '{}')")
 
 
+STUB = """() => {
+  window.told = [];
+  window.Notification = class {
+    static permission = "granted";
+    constructor(title, how) { this.title = title; this.body = how.body; window.told.push(this); }
+    close() {}
+  };
+  Object.defineProperty(document, "hidden", { get: () => true });
+}"""
+
+
+def test_the_browser_notifies_if_the_user_wants_that(case: Callable[..., Case]) -> None:
+    """Of what begins to wait while nobody looks: off unless it is set; a click leads to it."""
+    it = case("notified", SETUP, ASKS, ASKS.replace("{name}", "second"))
+    it.page.evaluate(STUB)
+    it.nb.run(0)
+    it.nb.run(1, wait=False)
+    it.badge(1, "Waits for your approval")
+    assert it.page.evaluate("() => window.told.length") == 0
+    it.page.locator(".jp-Notebook .wait").get_by_role("button", name="Approve").click()
+    it.badge(1, "done")
+    save = "(on) => window.jupyterapp.serviceManager.settings.save('jupyter-durable:plugin', on)"
+    it.page.evaluate(save, '{"browserNotification": true}')
+    it.open()
+    it.page.evaluate(STUB)
+    it.nb.run(2, wait=False)
+    it.page.wait_for_function("() => window.told.length === 1", timeout=60_000)
+    told = it.page.evaluate("() => [window.told[0].title, window.told[0].body]")
+    assert told == ["second waits for you", "Waits for your approval of mail"]
+    it.page.evaluate("() => window.told[0].onclick()")
+    it.page.locator(".jp-durable-tab .wait.approval").wait_for()
+    it.page.evaluate(save, "{}")
+
+
 def test_read_only_without_the_server_part(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Only the front end is there: what was saved is drawn, and nothing is offered that cannot be done."""
     lab = Lab(tmp_path_factory.mktemp("alone"), extension=True, server=False)
