@@ -10,6 +10,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -19,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from jupyter_durable.kernel.cells import identify
 from jupyter_durable.session import open_store
+from jupyter_durable.session.watching import Watch
 
 pytestmark = pytest.mark.slow
 
@@ -387,3 +389,67 @@ def test_a_short_secret_in_a_cell_cannot_be_guessed(
     again = make_kernel(env={**session(tmp_path), "JUPYTER_DURABLE_STORE": str(fresh / "journal.db")})
     again.check(LOAD)
     assert "restored" in said(again.check(f"%%durable\n{source}"))
+
+
+NOISY = """%%durable noisy
+from IPython.display import HTML, display
+import sys
+P = json.loads(pathlib.Path("planted.json").read_text())
+account = login(SecretStr(P["argument"]))
+
+@durable.tool
+def noisy(n):
+    trace(f"noisy {n}")
+    print("env:", os.environ["SOME_SERVICE_API_KEY"], P["login"])
+    for part in (P["pattern"][:6], P["pattern"][6:], "\\n", P["result"][:12], P["result"][12:]):
+        sys.stdout.write(part)
+        sys.stdout.flush()
+    print(f"Account(password={P['password']!r})", file=sys.stderr)
+    display(HTML(f"<b>{P['argument']}</b>"), {"k": P["login"]})
+    durable.log("cookie: " + P["cookie"], spent=f"x-api-key: {P['nested']}")
+    return n
+
+noisy(1)
+noisy(2)
+"""
+
+
+def test_what_steps_print_and_display_is_the_notebooks_own(
+    make_kernel: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    """It comes again when they replay; it is not in the store in the clear, nor in the timeline or what commands say."""
+    env = plant(tmp_path)
+    kernel = make_kernel(env={**env, "JUPYTER_DURABLE_CRASH_AT": "after-start:3"})
+    for cell in (LOAD, SETUP):
+        kernel.check(cell)
+    with pytest.raises(KernelDied):
+        kernel.run(NOISY)
+    kernel = make_kernel(env=env)
+    kernel.check(LOAD)
+    reply = kernel.check(NOISY)
+    assert reply.result == "2"
+    assert counts(tmp_path) == {"login": 1, "noisy 1": 1, "noisy 2": 1}
+    theirs = [output for output in reply.outputs if not _ours(output)]
+    own = "".join(output.get("text", "") for output in theirs) + json.dumps(theirs)
+    for name in ("environment", "login", "pattern", "result", "argument"):
+        assert own.count(PLANTED[name]) >= 2, name
+
+    assert not leaks(stored(tmp_path), {**PLANTED, "half": PLANTED["result"][12:]})
+    ours = json.dumps([output for output in reply.outputs if _ours(output)])
+    assert "noisy" in ours
+    assert not leaks(iter([("", ours.encode())]), PLANTED)
+    with open_store(str(tmp_path / "journal.db")) as store:
+        run = store.runs(name="noisy")[0]
+        watch = Watch(store, run.id)
+        watch.read()
+        rows = [watch.pages(), *(watch.texts([row]) for row in range(4))]
+        told_of = [watch.value(step.id, what) for step in store.steps(run.id) for what in ("output", "log")]
+        assert "env: •••" in repr(told_of)
+        assert not leaks(iter([("timeline", repr((rows, told_of)).encode())]), PLANTED)
+    for arguments in (("show", run.id), ("show", run.id, "--json"), ("show", run.id, "1.1")):
+        assert not leaks(iter([("", told(tmp_path, kernel, *arguments))]), PLANTED)
+
+
+def _ours(output: dict[str, Any]) -> bool:
+    """Whether it is the run's own display."""
+    return str(output.get("transient", {}).get("display_id", "")).startswith("jupyter-durable-")
