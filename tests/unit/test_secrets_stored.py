@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
@@ -15,10 +16,12 @@ from typing import Any
 
 import httpx
 import nbformat
+import pydantic
 import pytest
 import zstandard
 
 import jupyter_durable as durable
+from jupyter_durable.capture.toolset import servers
 from jupyter_durable.codec import redaction
 from jupyter_durable.headless import parameters
 from jupyter_durable.headless.job import open_job
@@ -318,6 +321,37 @@ def test_what_lasts_is_known_in_urls_and_base64_too() -> None:
     assert (
         redaction.mask("https://h/?q=hunter%20two%2F%C5%BE1 hunter+two%2F%C5%BE1") == "https://h/?q=••• •••"
     )
+
+
+def test_what_people_give_as_a_secret_is_stored_as_one(tmp_path: Path) -> None:
+    """Where they answer, only the schema of the question says so; of a signal, the names in it."""
+    path = str(tmp_path / "journal.db")
+
+    @durable.run("asking", store=path)
+    async def main() -> list[Any]:
+        return [await durable.ask("Your API key?", pydantic.SecretStr), await durable.wait_for("access")]
+
+    with pytest.raises(durable.RunWaiting):
+        asyncio.run(main())
+    with open_store(path) as store:
+        run = store.runs()[0].id
+        store.answer(run, "1.0", "plain words")
+        store.signal(run, "access", {"password": "other words"})
+    assert not on_disk(tmp_path, b"plain words", b"other words")
+    key, access = asyncio.run(main())
+    assert (key.get_secret_value(), access) == ("plain words", {"password": "other words"})
+    assert not on_disk(tmp_path, b"plain words", b"other words")
+    with open_store(path) as store:
+        assert "words" not in repr((store.steps(run), store.waits()))
+
+
+def test_what_an_mcp_server_is_given_as_a_secret_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment and its headers, of a configuration file."""
+    pytest.importorskip("mcp")
+    monkeypatch.setenv("VAULT", "plain-2b2b-variable")
+    servers.transport("a", {"command": "x", "env": {"SERVICE_TOKEN": "plain-1a1a-env", "N": "plain-0000-n"}})
+    servers.transport("b", {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer ${VAULT}"}})
+    assert redaction.mask("plain-1a1a-env plain-2b2b-variable plain-0000-n") == "••• ••• plain-0000-n"
 
 
 # -- digests -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ second is told who decided. What does not fit is refused here, where somebody ca
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,12 @@ def decide(
     if action == "answer":
         given = fit(wait.schema, value, "the answer")
         return store.journal.post(
-            record.id, "answer", wait.key, {"action": action}, by=who, payload=_payload(store, record, given)
+            record.id,
+            "answer",
+            wait.key,
+            {"action": action},
+            by=who,
+            payload=_payload(store, record, given, wait.schema),
         )
     payload = None
     if arguments:
@@ -76,14 +82,21 @@ def decide(
                 hint="approve or reject it",
             )
         partial = {**wait.schema, "required": []} if wait.schema is not None else None
-        payload = _payload(store, record, fit(partial, dict(arguments), "the arguments"))
+        payload = _payload(store, record, fit(partial, dict(arguments), "the arguments"), wait.schema)
     said = {"action": action, **({"message": mask(message)} if message else {})}
     return store.journal.post(record.id, "decision", wait.key, said, by=who, payload=payload)
 
 
-def _payload(store: Store, record: RunRecord, value: Any) -> Payload:
+def _payload(store: Store, record: RunRecord, value: Any, schema: Any = None) -> Payload:
+    # Nothing here says that a text is a secret but the schema of what was asked for: pydantic's secrets have this format.
+    secret = '"format": "password"' in json.dumps(schema, default=str)
     return store._session.codec.encode(
-        value, bind=record.id, has_chunk=lambda digest: False, what="the value given"
+        value,
+        bind=record.id,
+        has_chunk=lambda digest: False,
+        what="the value given",
+        seal=secret,
+        wrap=not secret,
     )
 
 
@@ -96,7 +109,9 @@ def _signal(
     given = fit(schema, value, f"the signal {name}")
     key = f"signal:{name}:{once or new_id(store._session.clock.now())}"
     said = {"action": "signal", "name": name}
-    return store.journal.post(record.id, "signal", key, said, by=who, payload=_payload(store, record, given))
+    return store.journal.post(
+        record.id, "signal", key, said, by=who, payload=_payload(store, record, given, schema)
+    )
 
 
 # -- which wait ------------------------------------------------------------------------------------

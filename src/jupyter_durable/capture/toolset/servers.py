@@ -20,6 +20,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TextIO
 
+from jupyter_durable.capture.wire.credentials import meet
+from jupyter_durable.codec.redaction import learn
 from jupyter_durable.errors import DurableError
 from jupyter_durable.runtime.context import SCOPE, owned
 
@@ -101,6 +103,9 @@ def transport(name: str, config: Config) -> Any:
             "MCP servers need the package mcp", hint='pip install "jupyter-durable[mcp]"'
         ) from error
     config = expand(config, name)
+    # What a server is given as a secret is one here, too.
+    learn({str(key): str(value) for key, value in {**(config.get("env") or {})}.items()})
+    meet({str(key).lower(): str(value) for key, value in {**(config.get("headers") or {})}.items()})
     if "command" in config:
         from mcp.client.stdio import stdio_client
 
