@@ -59,6 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     /gzip /big /cookie   the same compressed; 2 MB; with a cookie
     /long?mb=40          so many MB of unknown length
     /stream?n=5          n server-sent events and [DONE], GAP seconds apart (gap=…, gzip=1)
+    /linger?s=1          2 events and [DONE]; the end comes after so long
     /chunks?n=5          n chunks of plain text
     /cut?n=2             n events, then the connection breaks; from hit `ok` on it is whole
     /status?code=429&times=2   that status so many times, then 200
@@ -152,6 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
                 if n:
                     time.sleep(gap)
                 self._chunk(event)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _linger(self, query: dict[str, str], hit: int) -> None:
+        self._begin("text/event-stream")
+        for event in (f"0/{hit}", f"1/{hit}", "[DONE]"):
+            self._chunk(f"data: {event}\n\n".encode())
+        self.server.release.wait(float(query.get("s", 1)))
         self.wfile.write(b"0\r\n\r\n")
 
     def _chunks(self, query: dict[str, str], hit: int) -> None:

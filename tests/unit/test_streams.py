@@ -456,3 +456,59 @@ def test_a_child_run_that_is_handed_a_response(notebook: Notebook) -> None:
         assert await notebook.cell("first", cell, replay=True) == value
 
     asyncio.run(main())
+
+
+# -- stopped ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_whole_when_its_reader_is_stopped(bench: Bench, server: Server) -> None:
+    """Its last event has come, and a timeout strikes before the connection ends: it was answered, and is on replay;
+    the timeout is one again."""
+
+    async def agent() -> Any:
+        found: list[bytes] = []
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        async with httpx2.AsyncClient() as client:
+            try:
+                async with (
+                    asyncio.timeout(0.3),
+                    client.stream("POST", f"{server.url}/linger/chat/completions?s=9", json=body) as answer,
+                ):
+                    async for part in answer.aiter_raw():
+                        found.append(part)  # noqa: PERF401 - it is stopped in there
+            except TimeoutError:
+                found.append(b"late")
+            return found, (await client.get(server.url + "/json")).json()["hit"]
+
+    value = bench.new(agent)
+    assert value == ([b"data: 0/1\n\n", b"data: 1/1\n\n", b"data: [DONE]\n\n", b"late"], 1)
+    assert [step.status for step in bench.steps()] == ["completed", "completed"]
+    assert replays(bench, server, agent) == value
+    assert replays(bench, server, agent) == value
+
+
+def test_a_reader_that_is_stopped_between_two_chunks(bench: Bench, server: Server) -> None:
+    """It does something else when the timeout strikes, and the response is closed: on replay, where nothing takes time,
+    it asks for the next chunk before that. It waits there to be stopped, and has not diverged."""
+    slow = True
+
+    async def agent() -> Any:
+        found: list[bytes] = []
+        async with httpx2.AsyncClient() as client:
+            try:
+                async with (
+                    asyncio.timeout(0.4),
+                    client.stream("GET", server.url + "/stream?n=9&gap=0") as answer,
+                ):
+                    async for part in answer.aiter_raw():
+                        found.append(part)
+                        if len(found) == 3:
+                            await asyncio.sleep(9 if slow else 0)  # shown to somebody, say
+            except TimeoutError:
+                found.append(b"late")
+            return len(found), (await client.get(server.url + "/json")).json()["hit"]
+
+    value = bench.new(agent)
+    assert value == (4, 1)
+    slow = False
+    assert replays(bench, server, agent) == value

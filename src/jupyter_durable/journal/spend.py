@@ -125,7 +125,7 @@ class Spending:
             if kind == "outcome":
                 if self.under_way:
                     self.under_way.pop((draft.scope, draft.pos), None)
-                if USED in draft.meta:
+                if USED in draft.meta and "twice" not in draft.meta:
                     self._add((draft.scope, draft.pos), draft.meta[USED])
             elif kind == "start":
                 if draft.meta["k"] == "model":

@@ -174,6 +174,18 @@ class Answered(Step):
                 "that it has read itself; what was read of it after its end, it does not know"
             )
 
+    def stopped(self, recorded: RecordedStep) -> bool:
+        """Whether the caller was cancelled when it waited for more."""
+        outcome = recorded.outcome
+        return outcome is not None and (outcome.meta["s"] == "cancelled" or "stopped" in outcome.meta)
+
+    def left_after(self, recorded: RecordedStep) -> float | None:
+        """If the response was left before its end: the seconds that passed between its last chunk and that."""
+        outcome, chunks = recorded.outcome, recorded.chunks
+        if outcome is None or not chunks or not outcome.meta.get("closed"):
+            return None
+        return outcome.at - chunks[-1].at
+
     def cut_off(self, recorded: RecordedStep) -> bool:
         """Whether the connection breaks after what was recorded: at the crash, or where an edit reads further."""
         return recorded.outcome is None or recorded.status == "cancelled" or self._edited(recorded)

@@ -266,9 +266,19 @@ class Exchange(Answered):
         self.ended = True
 
     def cancelled(self) -> None:
-        """The caller was cancelled; see `Step.cancelled`."""
+        """The caller was cancelled; see `Step.cancelled`.
+
+        If the format's own last event has passed, the answer is whole, and it is only its end that the caller did not
+        wait for (as some SDKs do not): it is that answer, and cost what it cost.
+        """
         self.exchanges.open.pop(self, None)
-        super().cancelled()
+        run = self.run
+        if self.head is None or not self.finished or self.result is not None:
+            super().cancelled()
+        elif run.lost is None and not run.closed and run.lease is not None:
+            twice: dict[str, Any] = {"twice": True} if self.ended else {}  # its outcome is being committed
+            self.leave(clean=True)
+            run.writer.put([self.outcome("completed", stopped=True, **twice)])
 
 
 def execute(decision: Decision, step: Exchange) -> Execute:

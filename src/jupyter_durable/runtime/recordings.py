@@ -12,7 +12,7 @@ turns within a moment, each has one entry, and `o` says when its turns were, see
     outcome {"s": "completed", "n": 3}  None
 
 Of an outcome, `n` says how many chunks were delivered, the head among them; `closed` that the consumer closed it
-before its end, `left` that it never closed it; `cut` that the connection broke when the strand had already acted
+before its end, `left` that it never closed it, `stopped` that it was cancelled when all but the end had come; `cut` that the connection broke when the strand had already acted
 on it, so that asking again is another step; `m` what the reader found (tokens, cost). A response with a status
 of 400 or more is an outcome `failed` that holds the response: an SDK makes an error of it, and if that ends the
 run, the step is tried again.

@@ -351,8 +351,10 @@ class AgainAsync(_AsyncStream):
                 yield chunk
         self._over = True
         step.gone(recorded)
-        if recorded.status == "cancelled":
+        if step.stopped(recorded):
             await turns.cancelled(recorded)
+        elif (took := step.left_after(recorded)) is not None:
+            await turns.stopped(took)  # who left it may have been stopped, and read on until then
         if step.cut_off(recorded):
             await step.live_turn(step.decision)
             error, drafts = step.broken(recorded)

@@ -73,6 +73,15 @@ class _Waiter:
             self.future.set_result(None)
 
 
+async def _tick_of(loop: asyncio.AbstractEventLoop) -> None:
+    future = loop.create_future()
+    tick = loop.call_later(_TICK, _tick_over, future, context=contextvars.Context())  # no timer of the run's
+    try:
+        await future
+    finally:
+        tick.cancel()
+
+
 def _tick_over(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -172,18 +181,14 @@ class Turns:
                 self._stir(loop)
             raise
 
-    async def stopped(self) -> None:
-        """Wait to be cancelled, as long as a timer of the run's own code may do it, and a while; then return."""
-        loop = asyncio.get_running_loop()
-        until = self._clock.monotonic() + LONGEST
-        while self._clock.monotonic() < until or self.has_timer(loop):
-            future = loop.create_future()
-            # In a context of its own: it is no timer of the run's.
-            tick = loop.call_later(_TICK, _tick_over, future, context=contextvars.Context())
-            try:
-                await future
-            finally:
-                tick.cancel()
+    async def stopped(self, took: float | None = None) -> None:
+        """Wait to be cancelled by a timer of the run's own code, which `took` so many seconds then (None: or by anybody)."""
+        loop, now = asyncio.get_running_loop(), self._clock.monotonic
+        until = now() + (LONGEST if took is None else min(LONGEST, SLACK + 2 * took))
+        while (timer := self.has_timer(loop)) or took is None:
+            if now() >= until and (took is not None or not timer):
+                return
+            await _tick_of(loop)
 
     def turn_sync(self, place: int, scope: int, *, held: bool = False) -> Grant:
         """The same, blocking the calling thread (and the loop it runs, if it does)."""
