@@ -170,6 +170,31 @@ def test_fork_with_another_result(kernel: Kernel, tmp_path: Path) -> None:
         kernel.check("[r.status for r in durable.open_store().runs()]").result == "['completed', 'completed']"
     )
 
+    kernel.check("%durable goto plain 1.2")
+    assert kernel.check("notes").result == "['answer to one', 2]", (
+        "the fork has left that step behind: its parent's"
+    )
+
+
+def test_a_fork_made_in_python_goes_on_in_the_cell(kernel: Kernel, tmp_path: Path) -> None:
+    """Run as ever: its name finds the fork, and what the first run did to its inputs is no edit."""
+    kernel.check(SEQUENTIAL)
+    made = calls(tmp_path)
+    told = kernel.check("str(durable.open_store().fork('plain', 'pick', result=30))").result or ""
+    assert "with another result: 2 steps replayed" in told
+
+    reply = kernel.check(SEQUENTIAL)
+
+    assert "resuming plain: 2 of 2 steps replayed" in said(reply)
+    assert "leaves behind 1 step whose effects" in said(reply)
+    assert kernel.check("notes, picked, last").result == "(['answer to one', 30], 30, 1600)"
+    assert calls(tmp_path) == [*made, "crunch 40"]
+
+    kernel.check("durable.open_store().fork('plain', 'pick', result=40)")
+    reply = kernel.check(SEQUENTIAL.replace("picked + 10", "picked + 20"))
+    assert "leaves behind 1 step whose effects" in said(reply), "also where it is edited before it has begun"
+    assert kernel.check("picked, last").result == "(40, 3600)"
+
 
 def test_fork_with_other_arguments(kernel: Kernel, tmp_path: Path) -> None:
     """As JSON or as Python writes them; what does not fit the signature is refused before anything happens."""

@@ -231,6 +231,8 @@ class Launch:
     def _to_reset(self, record: RunRecord, then: dict[str, str]) -> list[str]:
         """The names a run that stopped in this kernel has changed, and nobody since."""
         left = self.host.left.get(record.id)
+        if left is None and FORKED in record.meta:  # made of a run that was executed here, and not begun yet
+            left = self.host.left.get(record.forked_from or "")
         if left is None:
             return []
         names = reset_names(left, self.ns, self._digest)

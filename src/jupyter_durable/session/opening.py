@@ -136,7 +136,10 @@ class Session:
             }
             record = replace(record, meta={**record.meta, FORKED: forked})
             drafts.append(cut_at(index, *place))
-        return self._create(record, index, snapshot, options, drafts)
+        run = self._create(record, index, snapshot, options, drafts)
+        if _is_untold(source):
+            run.abandoned(self.left_behind(source, self.index(source.id)))
+        return run
 
     def prepare(
         self,
@@ -262,8 +265,8 @@ class Session:
         index.extend(self.store.append(lease, drafts, durable=True, status="running"))
         kill_point("after-open")
         run = self._live(self.store.run(record.id), index, lease, options)
-        if record.generation == 1 and record.meta.get(FORKED, {}).get("prepared"):
-            run.abandoned(self.left_behind(record, index))  # nobody has been told yet
+        if _is_untold(record):
+            run.abandoned(self.left_behind(record, index))
         if failed and again is None and not still_open:
             run.notice(
                 "the error that ended this run came from no step, so there is nothing to try again: everything is "
@@ -404,7 +407,7 @@ class Session:
         return view.plan(index, self.renderer(record))
 
     def decoder(self, record: RunRecord) -> Callable[[Payload | None, int], Any]:
-        """Decodes payloads of the run's journal; pickles are named, never loaded."""
+        """Decodes payloads of the run's journal; pickles are named, never loaded. Its `veiled` gives dots for secrets."""
         lineage = self._lineage(record)
 
         def decode(payload: Payload | None, seq: int) -> Any:
@@ -415,6 +418,11 @@ class Session:
             bind = next((run for run, upto in lineage if seq <= upto), record.id)
             return self.codec.decode(payload, bind=bind, load=self.store.chunk)
 
+        def veiled(payload: Payload, seq: int) -> Any:
+            bind = next((run for run, upto in lineage if seq <= upto), record.id)
+            return self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
+
+        decode.veiled = veiled  # type: ignore[attr-defined]
         return decode
 
     def renderer(self, record: RunRecord) -> view.Render:
@@ -440,3 +448,8 @@ def _is_sure(source: RunRecord) -> bool:
     """Whether all that a run's journal has is what its code does: not while a fork is under way that was edited."""
     forked = source.meta.get(FORKED, {})
     return source.forked_from is None or bool(forked.get("same")) or source.status == "completed"
+
+
+def _is_untold(record: RunRecord) -> bool:
+    """Whether nobody has been told yet what a fork leaves behind: it was made, and not executed since."""
+    return record.generation == 1 and bool(record.meta.get(FORKED, {}).get("prepared"))
