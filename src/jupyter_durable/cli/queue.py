@@ -193,7 +193,7 @@ _COLUMNS = ("job", "status", "output", "result", "error", "cost", "seconds")
 
 def _csv(rows: list[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row["parameters"]))
-    out = csv.writer(sys.stdout)
+    out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow([*names, *_COLUMNS])
     for row in rows:
         values = [row["parameters"].get(name, "") for name in names]
