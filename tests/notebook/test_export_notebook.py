@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,9 @@ from jupyter_durable.headless.job import open_job
 from jupyter_durable.headless.runner import run_job
 
 pytestmark = pytest.mark.slow
+
+TOUR = Path(__file__).parents[2] / "notebooks" / "02_bring_your_own_agent.ipynb"
+NEEDED = ("openai", "anthropic", "pydantic_ai", "langchain", "langchain_openai", "agents", "mcp")
 
 CELLS = (
     """\
@@ -250,3 +254,34 @@ def test_the_cell_as_it_was_recorded_without_its_notebook(tmp_path: Path) -> Non
     assert (work / "report.html").read_text().startswith("<!doctype html>")
     passed, printed = _pytest(work)
     assert passed, printed
+
+
+@pytest.mark.skipif(
+    any(find_spec(name) is None for name in NEEDED), reason="needs the extra: pip install '.[agents]'"
+)
+def test_agents_of_every_framework_are_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tour of frameworks, each run as a test: no provider, no MCP server, no API key, no tool called."""
+    path = Path(shutil.copy(TOUR, tmp_path))
+    store = str(tmp_path / "journal.db")
+    report = run_job(open_job(path, store=store))
+    assert report.status == "completed", f"cell {report.cell}: {report.error}"
+    names = ("openai", "anthropic", "pydantic_ai", "langgraph", "openai_agents", "mcp")
+    with open_store(store) as opened:
+        for name in names:
+            opened.export(name, format="pytest", folder=tmp_path / "tests").write(f"{tmp_path}/tests/")
+    before = (tmp_path / "agents-calls.jsonl").read_text()
+    # OpenAI Agents asks its own provider for something else than others.
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    passed, printed = _pytest(tmp_path)
+    assert passed, printed
+    assert f"{len(names)} passed" in printed
+    assert (tmp_path / "agents-calls.jsonl").read_text() == before
+    text = path.read_text()
+    path.write_text(text.replace("When is the finally clause", "When is the else clause"))
+    passed, printed = _pytest(tmp_path)
+    assert not passed
+    assert f"{len(names)} failed" in printed
+    assert "- 1.0    openai.chat: 'When is the finally clause" in printed
+    assert "+ now    openai.chat: 'When is the else clause" in printed

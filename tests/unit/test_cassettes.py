@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
+import gzip
+import http.server
 import json
 import pathlib
 import random
 import socket
+import threading
 import time
 import urllib.request
 import uuid
@@ -334,6 +337,48 @@ def test_secrets_are_dots_and_calls_with_them_are_still_known(tmp_path: Path) ->
     assert "calls are missing" in _refused(
         cassette, lambda: durable.step("login", dict) and durable.step("secret", lambda: 1)
     )
+
+
+class _Service(http.server.BaseHTTPRequestHandler):
+    """Gives a token away, compressed or not."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"token": SECRET, "text": f"use {SECRET}", "greeting": "hello"}).encode()
+        packed = self.path.startswith("/packed")
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        if packed:
+            body = gzip.compress(body)
+            self.send_header("content-encoding", "gzip")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_responses_with_secrets(tmp_path: Path) -> None:
+    """In the clear they become dots; compressed they cannot be taken out, and the export is refused."""
+    httpx = pytest.importorskip("httpx")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Service)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+
+    def old(path: str = "/plain") -> str:
+        with httpx.Client() as client:
+            return str(client.get(url + path).json()["greeting"])
+
+    try:
+        cassette = _recorded(tmp_path, old)
+        with pytest.raises(DurableError, match="holds a secret, compressed or in pieces"):
+            _recorded(tmp_path, lambda: old("/packed"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert SECRET not in cassette.read_text()
+    assert replay_cassette(cassette, old).result == "hello"
+    assert "/other" in _refused(cassette, old, "/other")
 
 
 def test_readings_are_what_they_were(tmp_path: Path) -> None:

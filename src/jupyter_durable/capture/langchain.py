@@ -80,10 +80,16 @@ def _name(runnable: Any, *_: Any, **__: Any) -> Any:
     return runnable.name
 
 
+def _asked(model: Any, messages: Any, *_: Any, **__: Any) -> Any:
+    """What a model is asked: another model, or another key, is no other strand."""
+    return [(type(message).__name__, getattr(message, "content", None)) for message in messages]
+
+
 # By the names of this and of earlier releases.
 _STRANDS: dict[str, Callable[..., Any]] = {
     "langgraph._internal._runnable:RunnableCallable.ainvoke": _name,
     "langgraph.utils.runnable:RunnableCallable.ainvoke": _name,
+    "langchain_core.language_models.chat_models:BaseChatModel._agenerate_with_cache": _asked,
     "langgraph.pregel._retry:run_with_retry": _node,
     "langgraph.pregel._retry:arun_with_retry": _node,
     "langgraph.pregel.retry:run_with_retry": _node,

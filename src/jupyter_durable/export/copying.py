@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec import Codec, StoreKey
-from jupyter_durable.codec.redaction import HIDDEN, holds_bytes, mask
+from jupyter_durable.codec.redaction import HIDDEN, holds_bytes, mask, masked
 from jupyter_durable.codec.shapes import is_secret
 from jupyter_durable.errors import DurableError, IntegrityError
 from jupyter_durable.export.cassette import FORMAT, VERSION, CassetteKey, to_json
 from jupyter_durable.export.reading import Reading, made_by
 from jupyter_durable.model import Entry, Payload
+from jupyter_durable.session import exchanged
 
 if TYPE_CHECKING:
     from jupyter_durable.session.reading import Store
@@ -114,6 +115,8 @@ class _Copy:
         self.left: list[str] = []
         self._done: dict[tuple[bytes, str, bool], tuple[bytes, bool]] = {}
         self._secret = False  # whether there was one in what is being copied
+        self._response = False  # whether that is a response, or a part of one
+        self._looked: set[tuple[int, int]] = set()
 
     def entry(self, entry: Entry) -> list[Any]:
         """An entry as JSON data."""
@@ -126,6 +129,7 @@ class _Copy:
         made: list[Any] | None = None
         if payload is not None:
             self._secret = False
+            self._response = self._is_response(entry)
             try:
                 made = self._payload(payload, entry.seq)
             except _NotKept as error:
@@ -141,6 +145,32 @@ class _Copy:
                 )
         return [entry.seq, entry.type, entry.scope, entry.pos, entry.at, meta, made]
 
+    def _is_response(self, entry: Entry) -> bool:
+        """Whether it is an exchange's. Raises `DurableError` for one with a secret that cannot be taken out."""
+        step = self._reading.watch.feed.step(f"{entry.scope}.{entry.pos}")
+        if step is None or step.kind not in ("model", "http") or entry.type not in ("outcome", "chunk"):
+            return False
+        place = entry.scope, entry.pos
+        if place not in self._looked:
+            self._looked.add(place)
+            whole = self._reading.watch.feed.whole(step)
+            decode = self._reading.watch._session.decoder(self._reading.record)
+            said = exchanged.response(whole, decode)
+            _, _, _, body = exchanged._recorded(whole, decode)
+            pieces = [body] if not step.chunks else [decode(one.payload, one.seq) for one in step.chunks[1:]]
+            kept = "".join(
+                mask(piece.decode("utf-8", "replace")) for piece in pieces if isinstance(piece, bytes)
+            )
+            plain = body.decode("utf-8", "replace")
+            hidden = kept != plain
+            if masked(said) != said and (not hidden or mask(kept) != kept):
+                raise DurableError(
+                    f"the response of step {step.id} ({step.name}) holds a secret, compressed or in pieces, that cannot be "
+                    "taken out of it",
+                    hint="a cassette of this run would give it away; html, json and otel show dots for it",
+                )
+        return True
+
     def _say(self, entry: Entry, why: str) -> None:
         step = self._reading.watch.feed.step(f"{entry.scope}.{entry.pos}")
         inside = self._reading.inside(entry.scope)
@@ -153,6 +183,7 @@ class _Copy:
     def _payload(self, payload: Payload, seq: int) -> list[Any]:
         bind = next((run for run, upto in self._lineage if seq <= upto), self._run)
         wrapped = payload.codec in ("sealed1", "wrapped1")
+        unseen = payload.codec == "sealed1"  # the writer of the other has looked for secrets
         if wrapped:
             payload = self._old.opened(payload, bind)
         codec, body, refs = payload[:3]
@@ -161,19 +192,16 @@ class _Copy:
         body = bytes(body)
         if codec == "tree1":
             body, refs = self._text(body, tuple(refs), bind, wrapped)
-        elif wrapped:
+        elif unseen:
             body = self._scanned(body)
         return [codec, to_json(body), [ref.hex() for ref in refs]]
 
     def _scanned(self, body: bytes) -> bytes:
-        """Text that was encrypted as a whole, and may hold what would otherwise have been sealed."""
+        """Text that was encrypted as a whole without being looked at."""
         text = body.decode("utf-8", "surrogateescape")
         hidden = mask(text)
         self._secret |= hidden != text
-        found = hidden.encode("utf-8", "surrogateescape")
-        if holds_bytes(found, packed=True):  # compressed, perhaps
-            raise _NotKept("holds a secret that cannot be taken out")
-        return found
+        return hidden.encode("utf-8", "surrogateescape")
 
     def _text(
         self, data: bytes, refs: tuple[bytes, ...], bind: str, wrapped: bool
@@ -186,11 +214,9 @@ class _Copy:
         if '"$":"s' in text or '"$":"mix"' in text:
             text = _SEALED.sub(lambda found: self._resealed(found[1], bind), text)
             text = _nodes(text, "mix", lambda parts: self._mixed(parts, bind))
-            text = _nodes(text, "sraw", lambda parts: self._raw(parts, refs, kinds))
+            text = _nodes(text, "sraw", lambda parts: self._raw(parts, refs, kinds, wrapped))
         if wrapped:
-            hidden = mask(text)
-            self._secret |= hidden != text
-            text = hidden
+            text = self._scanned(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
         made = tuple(self._chunk(ref, kinds.get(n, "@"), bind, wrapped) for n, ref in enumerate(refs))
         return text.encode("utf-8", "surrogatepass"), made
 
@@ -242,20 +268,25 @@ class _Copy:
         made = [dots if n % 2 else part for n, part in enumerate(parts)]
         return f'{{"$":"mix","v":{json.dumps(made, separators=(",", ":"))}}}'
 
-    def _raw(self, parts: Any, refs: tuple[bytes, ...], kinds: dict[int, str]) -> str:
-        """Bytes with a secret in them, in the clear but for that."""
-        self._secret = True
+    def _raw(self, parts: Any, refs: tuple[bytes, ...], kinds: dict[int, str], wrapped: bool) -> str:
+        """Bytes in which there may be a secret, in the clear but for that."""
         if isinstance(parts, str):
             pieces = [a2b_base64(parts)]
         else:
             numbers = [part["i"] for part in parts]
             pieces = [bytes(self._reading.store.journal.chunk(refs[n]).data) for n in numbers]
             kinds |= dict.fromkeys(numbers, "sealed")
-        data = b"".join(self._old.sealer.unwrap(piece) for piece in pieces)
-        text = mask(data.decode("utf-8", "surrogateescape"))
-        hidden = text.encode("utf-8", "surrogateescape")
-        if hidden == data:
-            hidden = HIDDEN.encode()
+            if wrapped:  # as every chunk of such a payload
+                pieces = [self._old.sealer.unwrap(piece) for piece in pieces]
+        if not wrapped or isinstance(parts, str):
+            pieces = [self._old.sealer.unwrap(piece) for piece in pieces]
+        data = b"".join(pieces)
+        hidden = self._scanned(data)
+        if hidden == data and not self._response and holds_bytes(data, packed=True):
+            self._secret, hidden = (
+                True,
+                HIDDEN.encode(),
+            )  # compressed, perhaps; what is of a response is looked into
         return f'{{"$":"raw","v":"{b64encode(hidden).decode()}"}}'
 
     # -- the cell --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from jupyter_durable.capture.wire import formats
 from jupyter_durable.capture.wire.talk import messages
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.display import difference, show, show_call
-from jupyter_durable.codec.redaction import mask
+from jupyter_durable.codec.redaction import mask, masked
 from jupyter_durable.errors import DivergenceError, DurableError
 from jupyter_durable.export.cassette import Cassette, load
 from jupyter_durable.journal.engine import Diverged
@@ -41,6 +41,28 @@ from jupyter_durable.testing.proving import execute
 
 __all__ = ["CassetteMismatch", "Replayed", "replay_cassette"]
 
+_PLACEHOLDERS = {
+    **{
+        f"{name}_API_KEY": "replayed"
+        for name in (
+            *(
+                "ANTHROPIC",
+                "AZURE_OPENAI",
+                "CEREBRAS",
+                "COHERE",
+                "DEEPSEEK",
+                "FIREWORKS",
+                "GEMINI",
+                "GOOGLE",
+                "GROQ",
+            ),
+            *("MISTRAL", "OPENAI", "OPENROUTER", "PERPLEXITY", "TOGETHER", "XAI"),
+        )
+    },
+    **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"), "replayed"),
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+"""What clients refuse to be made without, though nobody will see it."""
 _WIDTH = 100  # of what is printed
 _BEFORE = 3  # calls shown before the one that differs
 
@@ -78,12 +100,13 @@ def replay_cassette(
     `inputs`: names of the cell's to set, whatever the notebook makes of them. `live`: patterns of names of tools that are really
     called, and whose results must be the recorded ones.
 
-    Sockets are blocked meanwhile: a test that passes has needed no network.
+    Sockets are blocked meanwhile: a test that passes has needed no network. Keys of model providers that are not in the
+    environment have a placeholder: clients want one.
     """
     tape = load(cassette)
     patterns = (live,) if isinstance(live, str) else tuple(live)
     replay = _Replay(tape, patterns)
-    with offline() as wanted:
+    with offline() as wanted, _environment():
         if agent is not None:
             plain = _plain(agent)
             return replay.go(functools.partial(plain, *args, **kwargs), plain.__globals__, wanted, plain)
@@ -163,6 +186,17 @@ def _inside(folder: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    added = [name for name in _PLACEHOLDERS if name not in os.environ]
+    os.environ.update({name: _PLACEHOLDERS[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
 class _Replay:
     """One replay, and what is wrong with it."""
 
@@ -172,6 +206,7 @@ class _Replay:
         self._found: Diverged | None = None
         self._arguments: Any = None
         self._compared: Callable[[Any], Any] = _named  # what of (args, kwargs) tells two calls apart
+        self._conceal: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple  # marks secrets among arguments
         self._wrong: list[str] = []
 
     def go(self, fn: Callable[[], Any], ns: dict[str, Any], wanted: list[Any], agent: Any = None) -> Replayed:
@@ -208,6 +243,7 @@ class _Replay:
         if self._found is None:  # what comes after the first is its consequence
             self._found, self._arguments = found, arguments
             self._compared = compared[0] if compared else _named
+            self._conceal = how.get("conceal", tuple)
         error: DivergenceError = explain(found, arguments, *compared, **how)
         return error
 
@@ -308,7 +344,7 @@ class _Replay:
             lines.append(f"    … {pos - _BEFORE} calls before")
         lines += [f"    {one.id:<6} {self._call(run, one)}" for one in steps[max(0, pos - _BEFORE) : pos]]
         if step is not None:
-            lines.append(f"  - {step.id:<6} {self._call(run, step)}")
+            lines.append(f"  - {step.id:<6} {self._call(run, step, self._conceal)}")
         if call is not None:
             now = self._arguments if self._arguments is not None else ((), {})
             lines.append(f"  + {'now':<6} {_line(call.kind, call.name, now)}")
@@ -321,13 +357,13 @@ class _Replay:
         if step is None:
             return self._titled("\n".join(["a call that was not recorded", *lines]), run)
         assert call is not None
-        then = _decoded(run, step)
+        then = _decoded(run, step, self._conceal)
         if then is not None and self._arguments is not None and step.name == call.name:
             lines += ["", *_difference(self._compared(then), self._compared(self._arguments))]
         return self._titled("\n".join(["another call", *lines]), run)
 
-    def _call(self, run: LiveRun, step: RecordedStep) -> str:
-        then = _decoded(run, step)
+    def _call(self, run: LiveRun, step: RecordedStep, conceal: Any = tuple) -> str:
+        then = _decoded(run, step, conceal)
         return _line(step.kind, step.name, then) if then is not None else f"{step.name}(…)"
 
 
@@ -366,6 +402,7 @@ def _said(request: Mapping[str, Any]) -> str:
 
 def _difference(before: Any, after: Any) -> list[str]:
     """What differs between the arguments of two calls: in a word, or line by line."""
+    before, after = masked(before), masked(after)
     if max(len(show(one, 500)) for one in (before, after)) < 2 * _WIDTH:
         found = difference(before, after)
         return [f"  differs: {mask(found)}"] if found else []
@@ -378,10 +415,10 @@ def _named(arguments: Any) -> Any:
     return {**{f"argument {n}": value for n, value in enumerate(args, 1)}, **kwargs}
 
 
-def _decoded(run: LiveRun, step: RecordedStep) -> Any:
+def _decoded(run: LiveRun, step: RecordedStep, conceal: Any) -> Any:
     with contextlib.suppress(Exception):
         args, kwargs = run.decode(step.args, step.seq)
-        return tuple(args), kwargs
+        return conceal(tuple(args)), kwargs
     return None
 
 
