@@ -26,6 +26,7 @@ from jupyter_durable.codec import redaction
 from jupyter_durable.headless import parameters
 from jupyter_durable.headless.job import open_job
 from jupyter_durable.session import Session, blocks, open_store
+from jupyter_durable.session.watching import Watch
 from jupyter_durable.store import connect
 from jupyter_durable.testing import Crash, crash_at
 from jupyter_durable.testing.proving import execute
@@ -196,8 +197,6 @@ def test_a_secret_in_items_of_a_generator_is_in_none_of_them(tmp_path: Path) -> 
     assert not on_disk(tmp_path, b"sk-proj-Ab1_", b"cd2-EF3gh4ij", b"5kl6mn7op8qr9st0", b"and so on")
     with open_store(str(tmp_path / "journal.db")) as store:
         run = store.runs()[0].id
-        from jupyter_durable.session.watching import Watch
-
         watch = Watch(store, run)
         watch.read()
         (step,) = store.steps(run)
@@ -352,6 +351,32 @@ def test_what_an_mcp_server_is_given_as_a_secret_is_one(monkeypatch: pytest.Monk
     servers.transport("a", {"command": "x", "env": {"SERVICE_TOKEN": "plain-1a1a-env", "N": "plain-0000-n"}})
     servers.transport("b", {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer ${VAULT}"}})
     assert redaction.mask("plain-1a1a-env plain-2b2b-variable plain-0000-n") == "••• ••• plain-0000-n"
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_what_only_the_recording_process_knew_is_shown_to_nobody(
+    packed: Any, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key from the environment, in a response: another process, which does not have it, shows dots for the response."""
+    secret = "plain-1a1a-environment"
+    monkeypatch.setenv("SERVICE_API_KEY", secret)
+    site.body = packed(json.dumps({"told": secret, "text": "lorem " * 200}).encode())
+    site.headers = {"content-type": "application/json"}
+    if packed is not bytes:
+        site.headers["content-encoding"] = "gzip"
+    echo = durable.tool(lambda text: text, name="echo")
+    again(tmp_path, lambda: (httpx.get(site.url).content, echo(f"it is {secret}")))
+
+    monkeypatch.delenv("SERVICE_API_KEY")
+    for name in ("_environment", "_met", "_literals", "_forms"):
+        monkeypatch.setattr(redaction, name, ())
+    with open_store(str(tmp_path / "journal.db")) as store:
+        run = store.runs()[0].id
+        watch = Watch(store, run)
+        watch.read()
+        looked = [watch.value(step.id, "result") for step in store.steps(run)]
+        assert secret not in repr((store.steps(run), watch.pages(), looked))
+        assert "•••" in repr(looked)
 
 
 # -- digests -----------------------------------------------------------------------------------------------

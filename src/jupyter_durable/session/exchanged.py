@@ -13,7 +13,8 @@ from jupyter_durable.capture.wire.formats import recognise
 from jupyter_durable.capture.wire.frames import Inflater, Unreadable
 from jupyter_durable.capture.wire.talk import Message, messages
 from jupyter_durable.codec.display import show
-from jupyter_durable.codec.redaction import mask
+from jupyter_durable.codec.reader import Hidden
+from jupyter_durable.codec.redaction import HIDDEN, mask
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.model import Payload
 
@@ -34,8 +35,8 @@ def answer(step: RecordedStep, decode: Decode) -> str | None:
     reader = _reader(request, status, headers)
     if reader is not None:
         said = _said(reader, body)
-        return show(said) if said or step.outcome is not None else ""
-    return f"{status} {_shown(headers, body)}".rstrip()
+        return _veil(show(said), step, decode) if said or step.outcome is not None else ""
+    return f"{status} {_veil(_shown(headers, body), step, decode)}".rstrip()
 
 
 def conversation(step: RecordedStep, decode: Decode) -> list[Message]:
@@ -47,8 +48,23 @@ def conversation(step: RecordedStep, decode: Decode) -> list[Message]:
     found = messages(described.api if described is not None else None, request.get("body"))
     reader = _reader(request, status, headers) if status is not None else None
     if reader is not None and (said := _said(reader, body)):
+        said = _veil(said, step, decode)
         found.append(Message("assistant" if step.outcome is not None else "assistant (cut off)", said))
     return [Message(role, mask(text)) for role, text in found]
+
+
+def _veil(text: str, step: RecordedStep, decode: Decode) -> str:
+    """`text` of a response; dots, if there is a secret in the response that whoever recorded it knew, and nobody here."""
+    veiled = getattr(decode, "veiled", None)
+    if veiled is None or not text or HIDDEN in mask(text):
+        return text
+    entries = (step.chunks or ())[1:] or ([step.outcome] if step.outcome is not None else [])
+    for entry in entries:
+        if entry.payload is not None and entry.payload.codec == "wrapped1":
+            value = veiled(entry.payload, entry.seq)
+            if type(value.get("body") if isinstance(value, dict) else value) is Hidden:
+                return HIDDEN
+    return text
 
 
 def _recorded(
@@ -111,9 +127,11 @@ def response(step: RecordedStep, decode: Decode) -> Any:
         return None
     reader = _reader(request, status, headers)
     if reader is not None:
-        return _said(reader, body)
+        return _veil(_said(reader, body), step, decode)
     fields = {name.lower(): value for name, value in headers}
     with contextlib.suppress(Unreadable):
         body = Inflater(fields.get("content-encoding", "")).feed(body[:_MOST])
     value = parse(body, fields.get("content-type", ""))
+    if body and _veil(show(value, _MOST), step, decode) == HIDDEN:
+        value = HIDDEN
     return {"status": status, "body": value if value is not None else body}
