@@ -169,8 +169,10 @@ class Lab:
         self.start()
 
     def _set_up(self, extension: bool, with_server: bool) -> None:
-        config, data = self.folder / "jupyter_config_dir", self.folder / "path"
-        (config / "jupyter_server_config.d").mkdir()
+        # Before what is installed beside this Python, which in a virtual environment comes before the user's.
+        config, data = self.folder / "site", self.folder / "path"
+        self.env["JUPYTER_CONFIG_PATH"] = str(config)
+        (config / "jupyter_server_config.d").mkdir(parents=True)
         (config / "labconfig").mkdir()
         server = {"jpserver_extensions": {"jupyter_durable.server": extension and with_server}}
         (config / "jupyter_server_config.d" / "jupyter_durable.json").write_text(json.dumps({"ServerApp": server}))
