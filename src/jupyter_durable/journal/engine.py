@@ -149,7 +149,7 @@ class Engine(Leaving):
             return self._new(scope, call)
         step = steps[cursor]
         if step.digest == call.digest and step.name == call.name and step.kind == call.kind:
-            if step.seq <= self._unsure:
+            if steps[-1].seq <= self._unsure:  # else the fork itself has come past it
                 skipped = self._skipped(scope, step.seq)
                 # Strands that came before it are not spawned any more, or one has ended that had not then.
                 if skipped is not None or scope.passed > step.seq:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.canonical import Canonical
+from jupyter_durable.codec.display import show
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked, StoreError
 from jupyter_durable.journal.budget import Budget
@@ -32,7 +33,7 @@ from jupyter_durable.journal.keys import idempotency_key
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.journal.spend import Spend, Spending
 from jupyter_durable.journal.tally import Tally
-from jupyter_durable.model import Draft, Entry, Lease, Payload, RunRecord, RunStatus
+from jupyter_durable.model import Draft, Lease, Payload, RunRecord, RunStatus
 from jupyter_durable.runtime.context import SCOPE, Inside, Scope
 from jupyter_durable.runtime.origins import origins
 from jupyter_durable.runtime.ports import ExchangesPort, InstrumentsPort, OutputPort
@@ -434,6 +435,12 @@ class LiveRun:
 
     # -- the end -----------------------------------------------------------------------------------
 
+    def came_to(self, value: Any) -> dict[str, Any] | None:
+        """What the `closed` entry says of what the run's code gave, as text and sealed: exported tests compare it."""
+        if value is None or self.lease is None:
+            return None
+        return {"r": b64encode(self.codec.seal_json(show(value), bind=self.id).body).decode()}
+
     def finish(self, error: BaseException | None, *, extra: Mapping[str, Any] | None = None) -> RunStatus:
         """Close the run's journal for this process; returns its status.
 
@@ -498,9 +505,3 @@ def _first_line(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a user's __str__ may fail, closing the run must not
         return ""
     return text.splitlines()[0][:300] if text else ""
-
-
-def entry_error(entry: Entry) -> str | None:
-    """The one-line error an entry carries, if it does."""
-    value = entry.meta.get("x")
-    return value if isinstance(value, str) else json.dumps(value) if value is not None else None
