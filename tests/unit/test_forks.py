@@ -700,6 +700,7 @@ def test_the_timeline_and_the_lists_show_forks_as_they_are(bench: Bench, change:
     followed = Watch(bench.facade, forked.id)
     followed.read()
     assert bench.facade.run(forked.id).steps.completed == forked.replayed
+    assert "in doubt" not in str(bench.facade.plan(forked.id))
     bench.resume(agent)
     followed.read()
     fresh = Watch(bench.facade, forked.id)

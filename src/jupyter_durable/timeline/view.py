@@ -55,7 +55,7 @@ def plan(index: Index, render: Render) -> Plan:
     open_steps = sorted((s for s in steps if s.outcome is None), key=lambda s: s.seq)
     done = len(steps) - len(open_steps)
     waiting = [what for step in open_steps if (what := _waits_for(step)) is not None]
-    reopened = sum(s.failures > 0 and s.wait is None for s in open_steps)
+    reopened = sum((s.failures > 0 or s.again) and s.wait is None for s in open_steps)
     at = ""
     if open_steps and (args := open_steps[0].args) is not None:
         at = brief(render(args, open_steps[0].seq, open_steps[0].name))
