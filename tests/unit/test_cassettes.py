@@ -193,6 +193,7 @@ def test_another_result(tmp_path: Path) -> None:
     text = _refused(cassette, old, factor=2)
     assert "- recorded  {'sum': 21}" in text
     assert "+ now       {'sum': 42}" in text
+    assert replay_cassette(cassette, old, factor=2, compare_result=False).result == {"sum": 42}
 
 
 def test_a_tool_that_is_really_called(tmp_path: Path) -> None:

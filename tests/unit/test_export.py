@@ -18,7 +18,7 @@ from runs import Bench
 import jupyter_durable as durable
 from jupyter_durable.cli import main
 from jupyter_durable.errors import DurableError, RunNotFoundError
-from jupyter_durable.export import FORMATS, export
+from jupyter_durable.export import FORMATS, export, html
 from jupyter_durable.export.document import MOST, Document, schema
 from jupyter_durable.testing import FakeProvider, fault, reply, usage
 
@@ -153,6 +153,20 @@ def test_files_are_written_whole(busy: Bench, tmp_path: Path) -> None:
     assert made.write(tmp_path / "new" / "here.json") == [tmp_path / "new" / "here.json"]
     assert (tmp_path / "new" / "here.json").read_text() == made.text
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["run.json"]
+
+
+def test_a_report_says_what_is_left_out(busy: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long values, the values of many steps, the oldest steps: none of them goes missing in silence."""
+    made = export(busy.facade, "run", "html")
+    assert len(made.left_out) == 1
+    assert "1 values with more than" in made.left_out[0]
+    monkeypatch.setattr(html, "STEPS", 3)
+    monkeypatch.setattr(html, "VALUES", 100)
+    made = export(busy.facade, "run", "html")
+    assert any(one.startswith("the first 5 of 8 steps") for one in made.left_out)
+    assert any("the values of" in one for one in made.left_out)
+    assert "Not in this report:" in made.text
+    assert all(one in made.text for one in made.left_out)
 
 
 # -- otel ----------------------------------------------------------------------------------------------

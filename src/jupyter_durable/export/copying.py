@@ -23,7 +23,7 @@ from jupyter_durable.errors import DurableError, IntegrityError
 from jupyter_durable.export.cassette import FORMAT, VERSION, CassetteKey, to_json
 from jupyter_durable.export.reading import Reading, made_by
 from jupyter_durable.model import Entry, Payload
-from jupyter_durable.session import exchanged
+from jupyter_durable.session import exchanged, results
 
 if TYPE_CHECKING:
     from jupyter_durable.session.reading import Store
@@ -53,6 +53,8 @@ def make(store: Store, run_id: str, left: list[str]) -> dict[str, Any]:
         copy.cell(store._session.snapshot(record, reading.watch.feed.index)) if opened is not None else None
     )
     closed = reading.watch.feed.index.closed
+    decode = reading.watch._session.decoder(record)
+    came_to = results.result(closed, decode) if closed is not None else None
     line = record.meta.get("line") or {}
     if cell is not None:
         cell["line"] = line
@@ -67,7 +69,7 @@ def make(store: Store, run_id: str, left: list[str]) -> dict[str, Any]:
             "name": record.name,
             "status": head["status"],
             "error": mask(str(closed.meta.get("x", ""))) if closed is not None else "",
-            "result": mask(closed.meta["r"]) if closed is not None and "r" in closed.meta else None,
+            "result": mask(came_to) if came_to is not None else None,
             "at": record.created_at,
             "cell_id": record.cell_id,
             "line": line,
@@ -126,6 +128,8 @@ class _Copy:
             meta, payload = {"name": meta.get("name", "")}, None
         elif entry.type == "resumed":
             meta = {}
+        elif entry.type == "closed":
+            meta = results.without(entry)
         made: list[Any] | None = None
         if payload is not None:
             self._secret = False

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jupyter_durable.codec.display import show
 from jupyter_durable.errors import DivergenceError, DurableError, LeaseLost, RunParked
 from jupyter_durable.journal.edits import outermost
 from jupyter_durable.kernel import arguments, display
@@ -41,6 +40,7 @@ from jupyter_durable.runtime.activation import Activation
 from jupyter_durable.runtime.run import LiveRun, ReplayEnd, RunCancelled
 from jupyter_durable.session import Session, Store, open_store
 from jupyter_durable.session.opening import END
+from jupyter_durable.session.results import came_to
 from jupyter_durable.store.place import VARIABLE
 
 RESUME, GOTO, FORK, FORK_WITH, DEBUG = "@resume", "@goto", "@fork", "@fork-with", "@debug"
@@ -304,8 +304,7 @@ class KernelHost:
             opened.activation.leave()
             self._recorder.detach()
             opened.put_back()
-            value = getattr(result, "result", None)  # what the cell's last expression gave: tests compare it
-            extra = {"r": show(value)} if value is not None and error is None else None
+            extra = came_to(run, getattr(result, "result", None)) if error is None else None
             status = launched.session.close_run(run, leaf or error, extra=extra)
         finally:
             self._cells.pop(id(cell), None)

@@ -13,7 +13,6 @@ import contextlib
 import os
 import sys
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.codec import Codec
 from jupyter_durable.codec.canonical import Canonical
-from jupyter_durable.codec.display import show
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DivergenceError, LeaseLost, RunParked, StoreError
 from jupyter_durable.journal.budget import Budget
@@ -434,12 +432,6 @@ class LiveRun:
         return explain(found, self.name, self.id, was, arguments, **more)
 
     # -- the end -----------------------------------------------------------------------------------
-
-    def came_to(self, value: Any) -> dict[str, Any] | None:
-        """What the `closed` entry says of what the run's code gave, as text and sealed: exported tests compare it."""
-        if value is None or self.lease is None:
-            return None
-        return {"r": b64encode(self.codec.seal_json(show(value), bind=self.id).body).decode()}
 
     def finish(self, error: BaseException | None, *, extra: Mapping[str, Any] | None = None) -> RunStatus:
         """Close the run's journal for this process; returns its status.

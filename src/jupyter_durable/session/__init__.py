@@ -4,6 +4,7 @@ opening   Session: runs of this process, opened, resumed, forked, replayed, clos
 blocks    durable.run: a function or a block as a run, outside notebooks
 reading   Store: what other processes see of runs, and decide about them
 deciding  what people say about waits, as rows
+results   what a run came to in the end, kept for tests
 """
 
 from jupyter_durable.session.blocks import run

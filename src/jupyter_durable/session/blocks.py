@@ -17,7 +17,6 @@ from typing import Any
 
 from jupyter_durable.clock import SystemClock, moment
 from jupyter_durable.codec.canonical import Canonical
-from jupyter_durable.codec.display import show
 from jupyter_durable.errors import BudgetExceeded, DurableError, RunParked, RunWaiting, StepInDoubtError
 from jupyter_durable.journal.budget import Budget, parse_cost
 from jupyter_durable.model import RunRecord
@@ -27,6 +26,7 @@ from jupyter_durable.runtime.run import LiveRun, Options
 from jupyter_durable.runtime.step import Spec
 from jupyter_durable.runtime.steps import perform, perform_async
 from jupyter_durable.session.opening import Session
+from jupyter_durable.session.results import came_to
 from jupyter_durable.store import connect
 
 
@@ -275,8 +275,7 @@ class _Opened:
 
     def leave(self, error: BaseException | None, value: Any = None) -> None:
         self._activation.leave()
-        # What it returned, as tests compare it.
-        self.session.close_run(self.run, error, extra={"r": show(value)} if value is not None else None)
+        self.session.close_run(self.run, error, extra=came_to(self.run, value))
         parked, outer = self.run.parked, self._outer
         if parked is None:
             return

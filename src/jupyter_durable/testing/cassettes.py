@@ -91,6 +91,7 @@ def replay_cassette(
     notebook: str | Path | None = None,
     inputs: Mapping[str, Any] | None = None,
     live: str | Iterable[str] = (),
+    compare_result: bool = True,
     **kwargs: Any,
 ) -> Replayed:
     """Execute the agent, answer its calls from a cassette, and compare. Raises `CassetteMismatch`.
@@ -98,14 +99,15 @@ def replay_cassette(
     What is executed: `agent(*args, **kwargs)`, a function, sync or async, also one with `@durable.run`; else the durable
     cell of `notebook`, with what it needs of the cells above it, as they are now; else the cell as it was recorded.
     `inputs`: names of the cell's to set, whatever the notebook makes of them. `live`: patterns of names of tools that are really
-    called, and whose results must be the recorded ones.
+    called, and whose results must be the recorded ones. `compare_result`: whether what comes out in the end (the cell's
+    last expression, or what the function returned) must look as it did; False for what never does.
 
     Sockets are blocked meanwhile: a test that passes has needed no network. Keys of model providers that are not in the
     environment have a placeholder: clients want one.
     """
     tape = load(cassette)
     patterns = (live,) if isinstance(live, str) else tuple(live)
-    replay = _Replay(tape, patterns)
+    replay = _Replay(tape, patterns, compare_result=compare_result)
     with offline() as wanted, _environment():
         if agent is not None:
             plain = _plain(agent)
@@ -200,8 +202,9 @@ def _environment() -> Iterator[None]:
 class _Replay:
     """One replay, and what is wrong with it."""
 
-    def __init__(self, tape: Cassette, live: tuple[str, ...]) -> None:
+    def __init__(self, tape: Cassette, live: tuple[str, ...], *, compare_result: bool) -> None:
         self._tape = tape
+        self._compare_result = compare_result
         self._live = live
         self._found: Diverged | None = None
         self._arguments: Any = None
@@ -315,7 +318,7 @@ class _Replay:
             raise CassetteMismatch(self._titled(f"it ends in another way\n{said}", run)) from (
                 value if isinstance(value, BaseException) else None
             )
-        if how == "returned" and about.get("result") is not None:
+        if how == "returned" and self._compare_result and about.get("result") is not None:
             shown = mask(show(value))
             if shown != about["result"]:
                 said = _sides(about["result"], shown)
