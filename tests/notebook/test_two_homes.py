@@ -99,18 +99,15 @@ def test_begun_in_a_notebook_it_goes_on_headless_and_the_notebook_has_its_result
     with open_store(url) as store:
         while not store.waits():
             pass
+    resume = [sys.executable, "-m", "jupyter_durable.cli", "resume", str(path), "--store", str(url)]
+    early = subprocess.run(resume, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert early.returncode == 1
+    assert "this is being advanced by Jupyter kernel for nb.ipynb" in early.stderr
     kernel.kill()
     cell.join(60)
     run = say(url, "fence")
 
-    words = ["resume", str(path), "--store", str(url)]
-    done = subprocess.run(
-        [sys.executable, "-m", "jupyter_durable.cli", *words],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=120,
-    )
+    done = subprocess.run(resume, capture_output=True, text=True, cwd=tmp_path, timeout=120)
 
     assert done.returncode == 0, done.stderr
     with open_store(url) as store:

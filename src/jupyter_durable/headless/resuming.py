@@ -9,17 +9,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jupyter_durable.errors import DurableError, RunNotFoundError
+from jupyter_durable.errors import DurableError, LeaseHeldError, RunNotFoundError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
 from jupyter_durable.headless.job import METADATA, Job, default_output, marker
+from jupyter_durable.headless.parking import parked
 from jupyter_durable.headless.runner import Options
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import FINAL, JobRecord, RunRecord, new_id
 
 
 def find(store: JournalStore, what: str, *, output: Path | None = None, url: str | None = None) -> Job:
-    """The job that `what` means: see `jupyter durable resume`. Raises `RunNotFoundError`, `DurableError`."""
+    """The job that `what` means: see `jupyter durable resume`.
+
+    Raises `RunNotFoundError`, `DurableError`, and `LeaseHeldError` if another process advances one of its runs.
+    """
+    job = _find(store, what, output=output, url=url)
+    if beside := parked(store, job.id).beside:
+        raise LeaseHeldError(
+            f"this is being advanced by {beside}",
+            owner=beside,
+            hint="let it finish, or end it there; then give the same command again",
+        )
+    return job
+
+
+def _find(store: JournalStore, what: str, *, output: Path | None, url: str | None) -> Job:
     path = Path(what)
     if path.suffix == ".ipynb" or path.exists():
         return _of_notebook(store, path.resolve(), output, url)
