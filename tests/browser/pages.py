@@ -175,7 +175,9 @@ class Lab:
         (config / "jupyter_server_config.d").mkdir(parents=True)
         (config / "labconfig").mkdir()
         server = {"jpserver_extensions": {"jupyter_durable.server": extension and with_server}}
-        (config / "jupyter_server_config.d" / "jupyter_durable.json").write_text(json.dumps({"ServerApp": server}))
+        (config / "jupyter_server_config.d" / "jupyter_durable.json").write_text(
+            json.dumps({"ServerApp": server})
+        )
         off = {"disabledExtensions": {"jupyter-durable": not extension}}
         (config / "labconfig" / "page_config.json").write_text(json.dumps(off))
         (data / "labextensions").mkdir(parents=True)
