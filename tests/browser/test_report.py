@@ -170,3 +170,27 @@ def test_a_script_that_got_into_a_report_is_not_executed(report: Report, tmp_pat
     refused = [said for said in report.errors if "Content Security Policy" in said]
     assert len(refused) >= 2
     report.errors.clear()
+
+
+def test_axe_finds_nothing_serious_in_a_report(report: Report, tmp_path: Path) -> None:
+    """As drawn, as text, in the light and in the dark."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        pytest.skip("axe-playwright-python is not installed")
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    def agent() -> None:
+        durable.step("search", lambda question: [f"all about {question}"], "leases")
+        with pytest.raises(ValueError, match="no"):
+            durable.step("fails", fail)
+
+    path = _exported(tmp_path, "research", agent)
+    for how in ({"color_scheme": "light"}, {"color_scheme": "dark"}, {"media": "print"}):
+        report.open(path)
+        report.page.emulate_media(**how)
+        report.page.wait_for_timeout(100)
+        found = Axe().run(report.page).response["violations"]
+        assert [one for one in found if one["impact"] in ("serious", "critical")] == []

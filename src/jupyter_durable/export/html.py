@@ -63,6 +63,8 @@ footer, .quiet { color: #616161; font-size: 12px; }
 }
 @media print {
   body { color: #000; background: #fff; max-width: none; margin: 0; }
+  footer, .quiet, #plain h3 { color: #555; }
+  #plain .failed h2 { color: #b71c1c; }
   .js #plain { display: block; }
   #live { display: none; }
 }
