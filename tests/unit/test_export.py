@@ -159,7 +159,7 @@ def test_a_report_says_what_is_left_out(busy: Bench, monkeypatch: pytest.MonkeyP
     """Long values, the values of many steps, the oldest steps: none of them goes missing in silence."""
     made = export(busy.facade, "run", "html")
     assert len(made.left_out) == 1
-    assert "1 values with more than" in made.left_out[0]
+    assert "1 value with more than" in made.left_out[0]
     monkeypatch.setattr(html, "STEPS", 3)
     monkeypatch.setattr(html, "VALUES", 100)
     made = export(busy.facade, "run", "html")

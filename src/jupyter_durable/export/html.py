@@ -150,7 +150,9 @@ def _values(found: Reading, rows: list[Row], left: list[str]) -> dict[str, dict[
                 own[what] = pages
         made[row["id"]] = own
     if cut:
-        left.append(f"the rest of {cut:,} values with more than {VALUE:,} characters each")
+        left.append(
+            f"the rest of {cut:,} value{'s' if cut != 1 else ''} with more than {VALUE:,} characters each"
+        )
     if without:
         left.append(
             f"the values of {without:,} steps: all values together had more than {VALUES:,} characters"
