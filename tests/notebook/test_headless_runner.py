@@ -270,6 +270,28 @@ def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_kernel_of_a_killed_runner_has_ended_before_another_begins(tmp_path: Path) -> None:
+    """`kill -9` on the runner in a set-up cell, and the same command at once: the two kernels are never at it together."""
+    loop = (
+        "import os, time\nfor _ in range(60):\n    file = open('at', 'a'); print(os.getpid(), file=file); file.close()\n"
+        "    time.sleep(.05)"
+    )
+    path = notebook(tmp_path, loop)
+    first = subprocess.Popen(command(path), stderr=subprocess.DEVNULL)
+    while not (tmp_path / "at").exists():
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+
+    subprocess.run(command(path), check=True, capture_output=True, timeout=120)
+
+    pids = (tmp_path / "at").read_text().split()
+    turns = [pid for at, pid in enumerate(pids) if at == 0 or pids[at - 1] != pid]
+    assert len(turns) == 2, turns
+
+
+@pytest.mark.slow
 def test_a_job_that_was_taken_away_is_left_at_once(tmp_path: Path) -> None:
     """A runner that was paused for longer than its lease, and taken over meanwhile, ends its kernel and writes nothing more."""
     path = notebook(

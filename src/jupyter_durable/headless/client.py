@@ -24,7 +24,8 @@ from jupyter_durable.clock import SystemClock
 from jupyter_durable.headless import deaths
 from jupyter_durable.headless.repeats import BEGIN, EXPRESSIONS, ONCE, Repeats, is_durable
 from jupyter_durable.headless.vitals import Vitals
-from jupyter_durable.model import JobStatus
+from jupyter_durable.model import JobStatus, Owner
+from jupyter_durable.store.leases import process_of
 
 GRACE = 10.0
 """Seconds an interrupted cell has to clean up after itself before its kernel is killed."""
@@ -95,7 +96,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
     - repeats: what is known of what cells did in earlier kernels
     - done_before: how many cells an earlier call of the job has come past
 
-    Afterwards `restarts` and `cells_done` say how it went, `cell` (from 1) and `why` where and why it
+    `process` is the kernel's, if it is on this machine. Afterwards `restarts` and `cells_done` say how it went, `cell` (from 1) and `why` where and why it
     stopped early.
     """
 
@@ -140,6 +141,7 @@ class JobClient(NotebookClient):  # type: ignore[misc]
         self._past = done_before  # cells before this one have run in some kernel of the job
         self._vitals: Vitals | None = None
         self._process: Any = None
+        self.process: Owner | None = None
         self._ours = ""
         self._killed = deaths.killed()
         self._awake: asyncio.Event | None = None
@@ -278,6 +280,8 @@ class JobClient(NotebookClient):  # type: ignore[misc]
             self.nb.metadata["language_info"] = info["content"]["language_info"]
         self.kc.execute(BEGIN, silent=True, store_history=False)
         pid = getattr(self.km.provisioner, "pid", None)
+        self.process = process_of(pid, "kernel") if pid is not None else None
+        self._save()  # whoever takes the job up must know which kernel may still be at it
         self._vitals = Vitals(self.kc, pid, self._hang, self._end_hung, self._silent)
         self._event("kernel", pid=pid, restarts=self.restarts)
 

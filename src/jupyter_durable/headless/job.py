@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,12 @@ class Job:
         return job_id is not None and job_id.rpartition(".")[2] in self.kinds
 
     def metadata(
-        self, status: JobStatus, *, cells_done: int = 0, seen: Mapping[str, Any] | None = None
+        self,
+        status: JobStatus,
+        *,
+        cells_done: int = 0,
+        seen: Mapping[str, Any] | None = None,
+        kernel: Owner | None = None,
     ) -> dict[str, Any]:
         """What the output notebook says about the job. No absolute paths: notebooks are shared."""
         said: dict[str, Any] = {
@@ -68,6 +73,8 @@ class Job:
         }
         if status != "completed":  # whoever takes it up must know; nobody else needs to
             said |= {"cells_done": cells_done, "seen": dict(seen or {})}
+        if status == "running" and kernel is not None:
+            said["kernel"] = asdict(kernel)
         return said
 
     @contextmanager
@@ -238,8 +245,10 @@ def outlook(job: Job) -> list[str]:
         ]
 
 
-def wait_for_orphans(job: Job, *, patience: float = 10.0, clock: Clock | None = None) -> None:
-    """Return when no process of an earlier call holds a run of this job, or after `patience` seconds.
+def wait_for_orphans(
+    job: Job, *, kernel: Mapping[str, Any] | None = None, patience: float = 10.0, clock: Clock | None = None
+) -> None:
+    """Return when no process of an earlier call holds a run of this job, nor its `kernel` is there, or after `patience` seconds.
 
     A kernel outlives its killed runner by a second or so, and a supervisor calls again at once.
     """
@@ -249,6 +258,9 @@ def wait_for_orphans(job: Job, *, patience: float = 10.0, clock: Clock | None = 
     end = clock.monotonic() + patience
     with job.open_store() as store:
         owners = [run.owner for run in runs_of(store, job.id) if run.owner]
+    if kernel:
+        with suppress(TypeError):  # somebody has edited the notebook
+            owners.append(Owner(**kernel))
     while any(o.host == this_host() and not is_gone(o) for o in owners) and clock.monotonic() < end:
         clock.wait(0.05)
 

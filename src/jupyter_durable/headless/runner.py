@@ -258,7 +258,7 @@ class _Call:
 
         job = self.job
         if job.resumed:
-            wait_for_orphans(job, clock=self.clock)
+            wait_for_orphans(job, kernel=self.last.get("kernel"), clock=self.clock)
             for line in self._outlook():
                 self.tell(line)
         client = self.client = JobClient(
@@ -330,7 +330,10 @@ class _Call:
     def _write(self, status: JobStatus) -> None:
         done = self.client.cells_done if self.client is not None else int(self.last.get("cells_done", 0))
         self.job.nb.metadata[METADATA] = self.job.metadata(
-            status, cells_done=done, seen=self.repeats.as_json()
+            status,
+            cells_done=done,
+            seen=self.repeats.as_json(),
+            kernel=self.client.process if self.client is not None else None,
         )
         save.write(self.job.nb, self.job.output)
 

@@ -51,6 +51,16 @@ def this_owner(label: str = "") -> Owner:
     return Owner(this_host(), pid, _started(pid), label)
 
 
+def process_of(pid: int, label: str = "") -> Owner | None:
+    """A process of this machine as an owner; None if it is gone."""
+    import psutil
+
+    try:
+        return Owner(this_host(), pid, float(psutil.Process(pid).create_time()), label)
+    except psutil.Error:
+        return None
+
+
 def is_same(one: Owner, other: Owner) -> bool:
     """Whether both are one process. Labels do not count."""
     return one.host == other.host and one.pid == other.pid and abs(one.started - other.started) <= _SAME_START
