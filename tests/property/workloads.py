@@ -468,8 +468,16 @@ async def timed(kind: str, ms: int, child: Node, at: At) -> Any:
         if kind == "timeout":
             async with asyncio.timeout(ms / 1000):
                 return await walk(child, at.to("timed"))
-        with anyio.fail_after(ms / 1000):
-            return await walk(child, at.to("timed"))
+        try:
+            with anyio.fail_after(ms / 1000) as scope:
+                return await walk(child, at.to("timed"))
+        except asyncio.CancelledError:
+            # anyio knows its own cancellations by their message, and a cancelled `gather` has that of its last
+            # task: none, if that had ended before (Python's own, without us, too).
+            task = asyncio.current_task()
+            if not scope.cancel_called or task is None or task.cancelling():
+                raise
+            raise TimeoutError from None
     except TimeoutError:
         late = await walk(Call(7), at.to("late"))
     return ["late", late]
