@@ -69,7 +69,9 @@ def _with_text(api: str, recorded: Any, text: Any) -> dict[str, Any] | None:
             body["content"] = [{"type": "text", "text": text}]
             body["stop_reason"] = "end_turn"
         elif api == "responses":
-            known: dict[str, Any] = next((item for item in body["output"] if item.get("type") == "message"), {})
+            known: dict[str, Any] = next(
+                (item for item in body["output"] if item.get("type") == "message"), {}
+            )
             part = {"type": "output_text", "text": text, "annotations": []}
             message = {"id": "msg_0", **known, "type": "message", "role": "assistant", "status": "completed"}
             body["output"] = [{**message, "content": [part]}]
