@@ -229,13 +229,13 @@ class Lab:
                     found.append(child.pid)
         return found
 
-    def notebook(self, name: str, *cells: str, app: str = "lab") -> str:
+    def notebook(self, name: str, *cells: str, app: str = "lab", kernel: str = "python3") -> str:
         """Write a notebook; its URL in `lab`, or in Notebook (`notebooks`)."""
         import nbformat
 
         made = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
         )
         nbformat.write(made, self.work / name)
         place = "lab/tree" if app == "lab" else app
