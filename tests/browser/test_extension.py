@@ -217,6 +217,7 @@ def panel(page: Any) -> Any:
     page.wait_for_function(
         "() => window.jupyterapp?.commands.hasCommand('jupyter-durable:show-panel')", timeout=60_000
     )
+    page.evaluate("() => window.jupyterapp.restored")  # which may close what was opened before
     found = page.locator("#jupyter-durable-runs")
     if not found.is_visible():
         page.evaluate("() => window.jupyterapp.commands.execute('jupyter-durable:show-panel')")

@@ -149,7 +149,9 @@ class Live(_Stream):
                 self._source.close()
         finally:
             drafts = step.closed()
-            if drafts and step.finished:
+            if step.run.lost is not None:
+                pass  # nothing can be written any more, and whoever closes it may be the garbage collector
+            elif drafts and step.finished:
                 step.run.writer.commit(drafts, durable=True)
             elif drafts:
                 step.run.writer.put(drafts)

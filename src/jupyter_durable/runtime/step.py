@@ -26,7 +26,7 @@ from jupyter_durable.runtime.forms import Form, edited_by, tell
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.limits import Limiter
 from jupyter_durable.runtime.origins import mark, unwinding
-from jupyter_durable.runtime.run import LiveRun
+from jupyter_durable.runtime.run import LiveRun, ReplayEnd
 
 
 @dataclass(slots=True)
@@ -111,8 +111,10 @@ class Step:
             self.scope.forget_readings(cut=True)
         return decision
 
-    def diverged(self, found: Diverged) -> DivergenceError:
-        """The error that shows this call beside the recorded one."""
+    def diverged(self, found: Diverged) -> DivergenceError | ReplayEnd:
+        """The error that shows this call beside the recorded one; the end of a replay that goes only so far."""
+        if found.recorded is None and self.run.options.until is not None:
+            return self.run.end_replay(self.scope)
         return self.run.divergence(found, self.told(), conceal=self._conceal)
 
     def told(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -159,8 +161,6 @@ class Step:
         """It is its turn to execute."""
         run = self.run
         if run.options.replay_only:
-            if run.options.until is not None:
-                raise run.end_replay(self.scope)
             raise self.diverged(Diverged(None, self.call, decision.scope))
         if run.guard is not None:
             run.guard.hold(self, decision)  # after `live_turn`, it lets the call pass

@@ -62,7 +62,7 @@ def conduct(step: Step, fn: Any, execute: Callable[[Any, Any], Any]) -> Any:
         if isinstance(decision, Adopt):
             return step.adopt(decision)
         if isinstance(decision, Diverged):
-            raise run.divergence(decision)
+            raise step.diverged(decision)
         if decision.reason == "siblings":
             grant = turns.turn_sync(-1, scope.state.id, held=True)
             decision = step.decide(final=grant == "overdue")
@@ -116,7 +116,7 @@ async def conduct_async(step: Step, fn: Any, execute: Callable[[Any, Any], Await
         if isinstance(decision, Adopt):
             return step.adopt(decision)
         if isinstance(decision, Diverged):
-            raise run.divergence(decision)
+            raise step.diverged(decision)
         if decision.reason == "siblings":
             grant = await turns.turn(-1, scope.state.id, held=True)
             decision = step.decide(final=grant == "overdue")

@@ -46,7 +46,8 @@ _RUNS = (
     f"SELECT {_RUN_COLUMNS}, {_HEAD_COLUMNS} FROM runs r LEFT JOIN entries h ON h.key = r.run << 32 | {_HEAD}"  # noqa: S608
 )
 _FIND = f"{_RUNS} WHERE r.id = ?"
-_PRESENT = f"json_extract(meta, '$.{DELETED}') IS NULL"
+# Of a deleted run's remainder that is all there is. Not JSON to SQLite, which knows no `Infinity`.
+_PRESENT = f"""meta NOT LIKE '{{"{DELETED}":%'"""
 _STARTING = (
     f"SELECT id FROM runs WHERE id >= ? AND substr(id, 1, length(?)) = ? AND {_PRESENT} ORDER BY id LIMIT 4"  # noqa: S608
 )
