@@ -164,7 +164,9 @@ def _fitting(store: Store, record: RunRecord, step: RecordedStep, value: Any, *,
 
         return reworded(step, store._session.decoder(record), value)
     if step.kind not in _GIVEN:
-        raise DurableError(f"the result of step {step.id} {step.name} ({step.kind}) cannot be given", hint=again)
+        raise DurableError(
+            f"the result of step {step.id} {step.name} ({step.kind}) cannot be given", hint=again
+        )
     if is_stream(step):
         if not isinstance(value, list | tuple):
             raise DurableError(
