@@ -253,6 +253,10 @@ class LiveRun:
             return RunCancelled(f"run {self.name!r} was cancelled by {self.cancelled_by}")
         return self.lost or self.broken or self.parked or self.ended
 
+    def is_end(self, found: Diverged) -> bool:
+        """Whether that is no divergence but the end of a replay that goes only so far."""
+        return self.options.until is not None and found.recorded is None
+
     def end_replay(self, scope: Scope) -> ReplayEnd:
         """What to raise where a replay is to stop. The tasks around that strand end, too, whatever they wait for.
 
@@ -445,7 +449,7 @@ class LiveRun:
             if error is None and self.stopping() is None:
                 found = self.engine.finish()
             elif self.engine.diverged is not None and not isinstance(error, DivergenceError):
-                found = self.engine.diverged
+                found = None if self.is_end(self.engine.diverged) else self.engine.diverged
             self.closed = True
         stopped = self.lost or self.broken
         status, meta = self._verdict(error or stopped, found)

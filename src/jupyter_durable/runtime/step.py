@@ -113,7 +113,7 @@ class Step:
 
     def diverged(self, found: Diverged) -> DivergenceError | ReplayEnd:
         """The error that shows this call beside the recorded one; the end of a replay that goes only so far."""
-        if found.recorded is None and self.run.options.until is not None:
+        if self.run.is_end(found):
             return self.run.end_replay(self.scope)
         return self.run.divergence(found, self.told(), conceal=self._conceal)
 
