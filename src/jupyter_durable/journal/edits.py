@@ -45,11 +45,12 @@ def _depends(index: Index, strand: RecordedScope, since: int, beside: int | None
     Not if it had been spawned by then: before any call of its parent that is dropped, and before the strand `beside`
     (None: there is none) could have been joined, which has that place in it.
     """
-    if strand.key[0] in "@~" or strand.spawned_at is None:
+    at = strand.spawned_at
+    if strand.key[0] in "@~" or at is None:
         return True
-    pos, scopes = strand.spawned_at
+    pos, scopes, *running = at
     made = any(step.seq >= since and step.pos < pos for step in index.scopes[strand.parent].steps)
-    return made or (beside is not None and beside < scopes)
+    return made or (beside is not None and beside < scopes and beside not in running)
 
 
 def outer_step(index: Index, scope: int) -> RecordedStep | None:
