@@ -298,6 +298,32 @@ def test_in_gathered_strands_only_what_follows_is_made_anew(bench: Bench) -> Non
     assert bench.execute_replay(run)[1] == ["B", "B1"]
 
 
+def test_beside_a_strand_that_was_running(bench: Bench) -> None:
+    """Strands were spawned and joined while that of the step went on: what was joined by then replays."""
+    look = bench.tool(lambda what: what, name="look")
+
+    async def slow(go: asyncio.Event) -> list[str]:
+        first = look("slow")
+        await go.wait()
+        return [first, look("slow, later")]
+
+    async def one(what: str) -> str:
+        return look(what)
+
+    async def agent() -> list[Any]:
+        go = asyncio.Event()
+        running = asyncio.create_task(slow(go))
+        found = [await asyncio.create_task(one("joined")), await asyncio.create_task(one("after"))]
+        go.set()
+        return [*found, await running]
+
+    ended = bench.new(agent)
+    forked = bench.facade.fork("run", at(bench, "look"))
+    assert go_on(bench, forked, agent) == ended
+    made = {call: n for call, n in bench.effects.items() if n > 1}
+    assert made.keys() <= {"look('slow',)", "look('slow, later',)", "look('after',)"}
+
+
 def test_inside_a_step_that_one_goes_on_from_there(bench: Bench) -> None:
     """What it had done before replays, what it does from there on is made anew, and so is what follows it."""
     outside: list[str] = []
