@@ -17,7 +17,7 @@ import pytest
 from jupyter_durable.journal.keys import idempotency_key, parse_step_id
 from jupyter_durable.session import open_store
 
-AGENTS = Path(__file__).parent / "agents"
+AGENTS = Path(__file__).parent / "lives"
 CALLS = 31  # lines that an undisturbed execution leaves
 TWICE = "flaky once"  # fails at first, on purpose: two lines belong to it
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "agents"))
+sys.path.insert(0, str(Path(__file__).parent / "lives"))
 
 from nurseries import Life, Yard, calls, goes_on, moments
 
