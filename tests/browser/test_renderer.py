@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import synthetic
 from attacks import ATTACKS
+from conftest import missing
 from pages import Harness, shot
 
 LIMIT_OPEN = 300.0  # ms
@@ -440,7 +441,7 @@ def test_axe_finds_nothing_serious(harness: Harness) -> None:
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
-        pytest.skip("axe-playwright-python is not installed")
+        missing("axe-playwright-python (pip install -e '.[browser]')")
     page = synthetic.page(60)
     page["waits"] = synthetic.waits()
     for dark in (False, True):

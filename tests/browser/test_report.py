@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from attacks import ATTACKS
+from conftest import missing
 from pages import shot
 
 import jupyter_durable as durable
@@ -177,7 +178,7 @@ def test_axe_finds_nothing_serious_in_a_report(report: Report, tmp_path: Path) -
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
-        pytest.skip("axe-playwright-python is not installed")
+        missing("axe-playwright-python (pip install -e '.[browser]')")
 
     def fail() -> None:
         raise ValueError("no")
