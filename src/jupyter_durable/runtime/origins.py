@@ -51,3 +51,12 @@ def unwinding(run_id: str) -> tuple[str, tuple[tuple[int, int], ...]]:
         return "c", ()
     steps = tuple(origins(error, run_id))
     return ("e", steps) if steps else ("", ())
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line of at most 300 characters; empty if it cannot say anything."""
+    try:
+        text = str(error.args[0]) if error.args else str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may fail, closing the run must not
+        return ""
+    return text.splitlines()[0][:300] if text else ""

@@ -33,7 +33,7 @@ from jupyter_durable.journal.spend import Spend, Spending
 from jupyter_durable.journal.tally import Tally
 from jupyter_durable.model import Draft, Lease, Payload, RunRecord, RunStatus
 from jupyter_durable.runtime.context import SCOPE, Inside, Scope
-from jupyter_durable.runtime.origins import origins
+from jupyter_durable.runtime.origins import first_line, origins
 from jupyter_durable.runtime.ports import ExchangesPort, InstrumentsPort, OutputPort
 from jupyter_durable.runtime.turns import Turns
 from jupyter_durable.runtime.values import Cap, Values
@@ -486,18 +486,10 @@ class LiveRun:
         if error is None:
             return "completed", {}
         if self.broken is not None:
-            return "interrupted", {"x": f"{type(self.broken).__name__}: {_first_line(self.broken)}"}
+            return "interrupted", {"x": f"{type(self.broken).__name__}: {first_line(self.broken)}"}
         if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit | ReplayEnd):
             return "interrupted", {}
         return "failed", {
-            "x": f"{type(error).__name__}: {_first_line(error)}",
+            "x": f"{type(error).__name__}: {first_line(error)}",
             "o": [list(place) for place in origins(error, self.id)],
         }
-
-
-def _first_line(error: BaseException) -> str:
-    try:
-        text = str(error.args[0]) if error.args else str(error)
-    except Exception:  # noqa: BLE001 - a user's __str__ may fail, closing the run must not
-        return ""
-    return text.splitlines()[0][:300] if text else ""
