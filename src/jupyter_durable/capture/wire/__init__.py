@@ -8,6 +8,7 @@
     credentials ─ what a secret looks like      bodies ── requests as data        formats ─ which API
     frames ────── responses as events           answers ─ events as an answer     usage, prices
     talk ──────── a model's request as people read it
+    writing ───── the same formats from the other side: what a model says, as its provider would send it
 
 Nothing here does I/O or patches anything: transports (`capture.httpx` and its siblings) do.
 """

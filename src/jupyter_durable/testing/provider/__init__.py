@@ -31,30 +31,20 @@ Troubles stand before the reply that they disturb. The same request (equal model
 `provider.requests` has every request: path, headers, body, time, and its outcome. In a process of its own (which
 survives the kernel it serves): `ProviderProcess("script.py")`, or `python -m jupyter_durable.testing.provider`.
 
-replies   what scripts are made of     requests ── a request as a script sees it
-scripts   from a script to a plan      wire ── the formats, one module each
+troubles  what scripts are made of     scripts ── from a script to a plan
 server    sockets                      handler ── one connection · process ── on the command line
+
+The formats themselves, requests and replies are `jupyter_durable.capture.wire.writing`.
 """
 
 from __future__ import annotations
 
+from jupyter_durable.capture.wire.writing.replies import Reply, ToolCall, Usage, call, reply, usage
+from jupyter_durable.capture.wire.writing.requests import Message, Request
 from jupyter_durable.testing.provider.process import ProviderProcess
-from jupyter_durable.testing.provider.replies import (
-    Reply,
-    ToolCall,
-    Trouble,
-    Usage,
-    call,
-    cut,
-    drop,
-    fault,
-    reply,
-    slow,
-    usage,
-)
-from jupyter_durable.testing.provider.requests import Message, Request
 from jupyter_durable.testing.provider.scripts import Script, ScriptError, echo, in_order, turns
 from jupyter_durable.testing.provider.server import FakeProvider
+from jupyter_durable.testing.provider.troubles import Trouble, cut, drop, fault, slow
 
 __all__ = [
     "FakeProvider",

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyter_durable.testing.provider.replies import Trouble
-from jupyter_durable.testing.provider.requests import Request
+from jupyter_durable.capture.wire.writing.base import Answer, Frame, Wire, dumps, message_for
+from jupyter_durable.capture.wire.writing.openai_chat import openai_error
+from jupyter_durable.capture.wire.writing.requests import Request
 from jupyter_durable.testing.provider.scripts import Plan, ScriptError
-from jupyter_durable.testing.provider.wire.base import Answer, Frame, Wire, dumps, message_for
-from jupyter_durable.testing.provider.wire.openai_chat import openai_error
+from jupyter_durable.testing.provider.troubles import Trouble
 
 if TYPE_CHECKING:
     from jupyter_durable.testing.provider.server import FakeProvider, _Server
@@ -114,7 +114,11 @@ class Handler(BaseHTTPRequestHandler):
             raise _BreakError
         if failure is not None:
             self._fail(
-                request, wire, failure.status, message_for(failure.status, failure), failure.retry_after
+                request,
+                wire,
+                failure.status,
+                failure.message or message_for(failure.status),
+                failure.retry_after,
             )
         elif request.stream:
             self._stream(request, wire, answer, plan)
@@ -172,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
         if failure.kind == "cut":
             raise _BreakError(reset=failure.reset)
         self._done(request, "fault", 200)
-        self._chunk(wire.error_frame(failure.status, message_for(failure.status, failure)))
+        self._chunk(wire.error_frame(failure.status, failure.message or message_for(failure.status)))
         self.wfile.write(b"0\r\n\r\n")
 
     def _fail(

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from jupyter_durable.testing.provider.replies import Chain, Item, Reply, Trouble
-from jupyter_durable.testing.provider.requests import Request
+from jupyter_durable.capture.wire.writing.replies import Reply
+from jupyter_durable.capture.wire.writing.requests import Request
+from jupyter_durable.testing.provider.troubles import Chain, Item, Trouble
 
 Script = Item | Sequence[Item] | Callable[[Request], Item | Sequence[Item]]
 """What `FakeProvider` takes: one answer for ever, `turns`, or a function of the request."""

@@ -9,11 +9,11 @@ from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from jupyter_durable.capture.wire.writing import Routes
+from jupyter_durable.capture.wire.writing.requests import Request
 from jupyter_durable.testing.provider.addresses import Addresses
 from jupyter_durable.testing.provider.handler import Handler
-from jupyter_durable.testing.provider.requests import Request
 from jupyter_durable.testing.provider.scripts import Met, Script, compiled, echo
-from jupyter_durable.testing.provider.wire import Routes
 
 LOOPBACK = "127.0.0.1"
 

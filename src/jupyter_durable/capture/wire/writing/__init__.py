@@ -1,17 +1,24 @@
-"""The wire formats, one module each, and which of them a path belongs to."""
+"""The formats of model APIs, written: what a provider would send, one module each, and which of them a path belongs to.
+
+    Reply, ToolCall   what is said               Request ── a request, with the conversation in it read
+    Routes            whose format a path is     Wire ───── one format: `answer`, then `whole` or `frames`
+
+Two speak for a model: `jupyter_durable.testing.FakeProvider`, and a person who says in a fork what the model
+should have said (`jupyter_durable.session.answering`).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from jupyter_durable.testing.provider.requests import Request
-from jupyter_durable.testing.provider.wire.anthropic import Anthropic
-from jupyter_durable.testing.provider.wire.base import Wire
-from jupyter_durable.testing.provider.wire.bedrock import Bedrock
-from jupyter_durable.testing.provider.wire.gemini import Gemini
-from jupyter_durable.testing.provider.wire.openai_chat import MistralChat, OpenAIChat
-from jupyter_durable.testing.provider.wire.openai_responses import OpenAIResponses
+from jupyter_durable.capture.wire.writing.anthropic import Anthropic
+from jupyter_durable.capture.wire.writing.base import Wire
+from jupyter_durable.capture.wire.writing.bedrock import Bedrock
+from jupyter_durable.capture.wire.writing.gemini import Gemini
+from jupyter_durable.capture.wire.writing.openai_chat import MistralChat, OpenAIChat
+from jupyter_durable.capture.wire.writing.openai_responses import OpenAIResponses
+from jupyter_durable.capture.wire.writing.requests import Request
 
 __all__ = ["Routes"]
 

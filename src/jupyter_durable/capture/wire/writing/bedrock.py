@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from jupyter_durable.testing.provider.replies import ToolCall, fragments, words
-from jupyter_durable.testing.provider.requests import Message, Request
-from jupyter_durable.testing.provider.wire.anthropic import signature
-from jupyter_durable.testing.provider.wire.base import Answer, Frame, Wire, arguments_of, dumps
+from jupyter_durable.capture.wire.writing.anthropic import signature
+from jupyter_durable.capture.wire.writing.base import Answer, Frame, Wire, arguments_of, dumps
+from jupyter_durable.capture.wire.writing.replies import ToolCall, fragments, words
+from jupyter_durable.capture.wire.writing.requests import Message, Request
 
 _ERRORS = {
     400: "ValidationException",

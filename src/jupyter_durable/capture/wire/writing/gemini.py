@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jupyter_durable.testing.provider.replies import ToolCall, words
-from jupyter_durable.testing.provider.requests import Message, Request
-from jupyter_durable.testing.provider.wire.anthropic import signature
-from jupyter_durable.testing.provider.wire.base import Answer, Frame, Wire, arguments_of, dumps, text_of
+from jupyter_durable.capture.wire.writing.anthropic import signature
+from jupyter_durable.capture.wire.writing.base import Answer, Frame, Wire, arguments_of, dumps, text_of
+from jupyter_durable.capture.wire.writing.replies import ToolCall, words
+from jupyter_durable.capture.wire.writing.requests import Message, Request
 
 _STATUSES = {
     400: "INVALID_ARGUMENT",

@@ -1,4 +1,4 @@
-"""What every wire format has to do, and what they share."""
+"""What every format has to do, and what they share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from jupyter_durable.testing.provider.replies import Reply, ToolCall, Trouble, Usage, words
-from jupyter_durable.testing.provider.requests import Request
+from jupyter_durable.capture.wire.writing.replies import Reply, ToolCall, Usage, words
+from jupyter_durable.capture.wire.writing.requests import Request
 
 CALL_SERIAL = 2
 """Digits at the end of a tool call's id that number the calls of one reply."""
@@ -76,7 +76,7 @@ class Wire(ABC):
         return {}
 
     def answer(self, request: Request, reply: Reply) -> Answer:
-        """`reply` to `request`, with all that is not in the script."""
+        """`reply` to `request`, with all that it leaves out."""
         token = hashlib.sha256(f"{request.key}:{request.turn}".encode()).hexdigest()[:24]
         asked = reply.tool_calls
         if reply.is_json and request.forced_tool and not asked:
@@ -97,16 +97,14 @@ def counted(request: Request, reply: Reply) -> Usage:
     return Usage(heard, thought + said, reasoning=thought)
 
 
-def message_for(status: int, trouble: Trouble | None = None) -> str:
-    """What an error says if the script does not."""
-    if trouble is not None and trouble.message:
-        return trouble.message
+def message_for(status: int) -> str:
+    """What an error with that status says."""
     return {
         429: "Rate limit reached, please try again later",
         500: "The server had an error while processing your request",
         503: "The service is unavailable",
         529: "Overloaded",
-    }.get(status, f"The script asked for an error {status}")
+    }.get(status, f"Error {status}")
 
 
 def dumps(value: Any) -> str:

@@ -6,9 +6,9 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from jupyter_durable.testing.provider.replies import Reply, ToolCall, fragments, words
-from jupyter_durable.testing.provider.requests import Message, Request
-from jupyter_durable.testing.provider.wire.base import Answer, Frame, Wire, arguments_of, sse, text_of
+from jupyter_durable.capture.wire.writing.base import Answer, Frame, Wire, arguments_of, sse, text_of
+from jupyter_durable.capture.wire.writing.replies import Reply, ToolCall, fragments, words
+from jupyter_durable.capture.wire.writing.requests import Message, Request
 
 _KINDS = {
     400: "invalid_request_error",
@@ -79,7 +79,7 @@ class Anthropic(Wire):
         return {
             "type": "error",
             "error": {"type": _KINDS.get(status, "api_error"), "message": message},
-            "request_id": "req_fake",
+            "request_id": "req_0",
         }
 
     def error_frame(self, status: int, message: str) -> bytes:

@@ -6,10 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from jupyter_durable.testing.provider.replies import ToolCall, fragments, words
-from jupyter_durable.testing.provider.requests import Message, Request
-from jupyter_durable.testing.provider.wire.anthropic import signature
-from jupyter_durable.testing.provider.wire.base import (
+from jupyter_durable.capture.wire.writing.anthropic import signature
+from jupyter_durable.capture.wire.writing.base import (
     CALL_SERIAL,
     Answer,
     Frame,
@@ -18,7 +16,9 @@ from jupyter_durable.testing.provider.wire.base import (
     sse,
     text_of,
 )
-from jupyter_durable.testing.provider.wire.openai_chat import openai_error
+from jupyter_durable.capture.wire.writing.openai_chat import openai_error
+from jupyter_durable.capture.wire.writing.replies import ToolCall, fragments, words
+from jupyter_durable.capture.wire.writing.requests import Message, Request
 
 Item = dict[str, Any]
 

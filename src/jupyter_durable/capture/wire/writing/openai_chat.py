@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jupyter_durable.testing.provider.replies import ToolCall, fragments, words
-from jupyter_durable.testing.provider.requests import Message, Request
-from jupyter_durable.testing.provider.wire.base import (
+from jupyter_durable.capture.wire.writing.base import (
     Answer,
     Frame,
     Wire,
@@ -18,6 +16,8 @@ from jupyter_durable.testing.provider.wire.base import (
     sse,
     text_of,
 )
+from jupyter_durable.capture.wire.writing.replies import ToolCall, fragments, words
+from jupyter_durable.capture.wire.writing.requests import Message, Request
 
 
 def openai_error(status: int, message: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class OpenAIChat(Wire):
             "object": kind,
             "created": answer.created,
             "model": answer.request.model,
-            "system_fingerprint": "fp_fake",
+            "system_fingerprint": None,
         }
 
     def _said(self, answer: Answer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A request as a script sees it: the conversation, whatever the format it came in."""
+"""A request with the conversation in it read, whatever the format it came in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jupyter_durable.testing.provider.replies import ToolCall
+from jupyter_durable.capture.wire.writing.replies import ToolCall
 
 Role = Literal["system", "user", "assistant", "tool"]
 
