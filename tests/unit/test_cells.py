@@ -328,14 +328,18 @@ def test_same_in_another_process() -> None:
 
 
 def test_usual_cell_is_fast() -> None:
-    """A usual cell over a usual notebook takes at most 10 ms."""
+    """To identify a usual cell over a usual notebook takes a few times what it takes to compile it."""
     book = Notebook(SETUP)
     cell = "\n".join(
         f"x{i} = search({i}); y{i} = [agent.method(x{i}) for _ in range({i})]" for i in range(25)
     )
-    times = []
-    for attempt in range(5):
+    ours, floor = [], []
+    for attempt in range(7):
+        text = f"{cell}\nz = {attempt}"  # never the same, so that nothing is remembered
         start = time.perf_counter()
-        book.identify(f"{cell}\nz = {attempt}")  # never the same, so that nothing is remembered
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.010
+        book.identify(text)
+        then = time.perf_counter()
+        compile(text, "cell", "exec")
+        ours.append(then - start)
+        floor.append(time.perf_counter() - then)
+    assert min(ours) < 10 * min(floor)

@@ -11,7 +11,7 @@ import pytest
 from runs import Bench
 
 import jupyter_durable as durable
-from jupyter_durable.runtime.writer import at_rest
+from jupyter_durable.runtime.deliveries import at_rest
 
 
 @pytest.fixture

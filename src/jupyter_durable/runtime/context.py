@@ -171,7 +171,7 @@ def current_scope() -> Scope | None:
     child = run.open_scope(scope, "~")
     child.owner = owner
     if isinstance(owner, int):
-        run.turns.thread_spawned(soon=False)  # and will never be seen to end: it is not ours
+        run.stirring.thread_spawned(soon=False)  # and will never be seen to end: it is not ours
     child.attempt = scope.attempt
     SCOPE.set(child)
     return child

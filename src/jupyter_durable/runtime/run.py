@@ -1,6 +1,7 @@
 """A run being executed by this process.
 
 LiveRun ─┬─ engine, turns     what to do about a call, and when (under one lock)
+         ├─ stirring          what still goes on by what was delivered last
          ├─ writer            entries, in order, in few commits
          ├─ codec, canonical  values and digests
          └─ scopes            strands that make calls; `runtime.context` finds the caller's
@@ -35,6 +36,7 @@ from jupyter_durable.model import Draft, Lease, Payload, RunRecord, RunStatus
 from jupyter_durable.runtime.context import SCOPE, Inside, Scope
 from jupyter_durable.runtime.origins import first_line, origins
 from jupyter_durable.runtime.ports import ExchangesPort, InstrumentsPort, OutputPort
+from jupyter_durable.runtime.stirring import Stirring
 from jupyter_durable.runtime.turns import Turns
 from jupyter_durable.runtime.values import Cap, Values
 from jupyter_durable.runtime.writer import Writer
@@ -159,14 +161,14 @@ class LiveRun:
         self.lock = threading.RLock()
         same = bool(record.meta.get("fork", {}).get("same"))  # as `session.change` says it
         self.engine = Engine(index, soft=record.forked_from is not None, same=same)
-        self.turns = Turns(self.engine, self.lock, self.clock)
+        self.stirring = Stirring(self.lock)
+        self.turns = Turns(self.engine, self.lock, self.clock, self.stirring)
         self.turns.single = self._single
         self.turns.in_run = self._timer_in_run
         self.turns.lost = self.stopping
         self.writer = Writer(
-            self._append, stage=self._stage, settle=self._settle, on_error=self._write_failed
+            self._append, self.stirring, stage=self._stage, settle=self._settle, on_error=self._write_failed
         )
-        self.writer.threads_rest = self.turns.threads_rest
         self._tally = Tally(index)
         self.spending = Spending(index)
         self.guard: Guard | None = None  # if there is a budget

@@ -1,7 +1,7 @@
 """Strands: every task, thread and submitted call inside a run gets a scope of its own, keyed at spawn.
 
-Installed while at least one run is live in this process, removed without a trace after. Only what is
-spawned inside a durable scope is touched.
+Tasks are here, threads in `runtime.spawn_threads`. Installed while at least one run is live in this process, removed
+without a trace after. Only what is spawned inside a durable scope is touched.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-from jupyter_durable.journal.keys import callable_key, coroutine_key
-from jupyter_durable.runtime.context import OVER, SCOPE, Scope, current_scope, here
-from jupyter_durable.runtime.run import ReplayEnd
+from jupyter_durable.journal.keys import coroutine_key
+from jupyter_durable.runtime import spawn_threads
+from jupyter_durable.runtime.context import OVER, SCOPE, Scope, current_scope
 
 Factory = Callable[..., Any]
 
@@ -52,6 +51,7 @@ def _spawner(scope: Scope, context: Context | None) -> Scope | None:
 
 def _watch(task: asyncio.Task[Any], scope: Scope) -> None:
     scope.owner = task
+    scope.run.stirring.task_spawned(task.get_loop())
     task.add_done_callback(partial(_task_ended, scope))
 
 
@@ -114,112 +114,6 @@ def _leave_loops() -> None:
     _loops.clear()
 
 
-# -- threads ---------------------------------------------------------------------------------------
-
-
-def _submit(
-    original: Callable[..., Future[Any]], pool: ThreadPoolExecutor, fn: Any, args: Any, kwargs: Any
-) -> Future[Any]:
-    parent = current_scope()
-    assert parent is not None
-    run = parent.run
-    child = run.open_scope(parent, callable_key(run.canonical, fn, args, kwargs))
-    child.attempt = parent.attempt
-    idle = getattr(pool, "_idle_semaphore", None)  # a worker that waits for work, or room for another
-    soon = len(pool._threads) < pool._max_workers or getattr(idle, "_value", 0) > 0
-    run.turns.thread_spawned(soon=soon)
-    context, fn, args, kwargs = _look_through(fn, args, kwargs)
-
-    def work() -> Any:
-        child.owner = threading.get_ident()
-        run.turns.thread_begins(soon=soon)
-        token = context.run(SCOPE.set, child)
-        before, here.strand = getattr(here, "strand", None), child
-        clean = False
-        try:
-            value = context.run(fn, *args, **kwargs)
-            clean = True
-            return value
-        finally:
-            here.strand = before
-            context.run(SCOPE.reset, token)
-            run.close_scope(child, clean=clean)
-
-    def ended(future: Future[Any]) -> None:
-        if future.cancelled():  # before any thread had taken it up
-            run.close_scope(child, clean=False)
-        run.turns.thread_ends(child.owner, soon=soon)
-
-    # The pool may start a worker now; that thread outlives this call and is nobody's strand.
-    token = SCOPE.set(None)
-    try:
-        future = original(pool, work)
-    except BaseException:
-        run.close_scope(child, clean=False)
-        run.turns.thread_ends(None, soon=soon)
-        raise
-    finally:
-        SCOPE.reset(token)
-    # After the callbacks of whoever awaits it, which asyncio adds when this has returned.
-    loop = asyncio._get_running_loop()
-    if loop is None:
-        future.add_done_callback(ended)
-    else:
-        loop.call_soon(future.add_done_callback, ended)
-    return future
-
-
-def _look_through(fn: Any, args: Any, kwargs: Any) -> tuple[Context, Any, Any, Any]:
-    """`asyncio.to_thread` submits `partial(context.run, fn, …)`: use that context, not one around it.
-
-    Of several, one in the other (LangGraph's executor), the innermost is the one `fn` runs in.
-    """
-    context: Context | None = None
-    while True:
-        if isinstance(fn, partial):
-            fn, args, kwargs = fn.func, (*fn.args, *args), {**fn.keywords, **kwargs}
-        elif args and isinstance(getattr(fn, "__self__", None), Context) and fn.__name__ == "run":
-            context, fn, args = fn.__self__, args[0], args[1:]
-        else:
-            return context or copy_context(), fn, args, kwargs
-
-
-def _start(original: Callable[[threading.Thread], None], thread: threading.Thread) -> None:
-    parent = current_scope()
-    assert parent is not None
-    run = parent.run
-    target = getattr(thread, "_target", None) or type(thread).run
-    args = getattr(thread, "_args", ())
-    child = run.open_scope(parent, callable_key(run.canonical, target, args, getattr(thread, "_kwargs", {})))
-    child.attempt = parent.attempt
-    run.turns.thread_spawned(soon=True)
-    context = copy_context()
-    body = thread.run
-
-    def work() -> None:
-        child.owner = threading.get_ident()
-        run.turns.thread_begins(soon=True)
-        context.run(SCOPE.set, child)
-        here.strand = child
-        clean = False
-        try:
-            context.run(body)
-            clean = True
-        except ReplayEnd:  # no error of the thread's
-            return
-        finally:
-            run.close_scope(child, clean=clean)
-            run.turns.thread_ends(child.owner, soon=True)
-
-    thread.run = work  # type: ignore[method-assign]
-    try:
-        original(thread)
-    except BaseException:
-        run.close_scope(child, clean=False)
-        run.turns.thread_ends(None, soon=True)
-        raise
-
-
 # -- installing ------------------------------------------------------------------------------------
 
 
@@ -235,7 +129,7 @@ class _Patches:
         with self._lock:
             self._users += 1
             if self._users == 1:
-                self._undo = [_patch_submit(), _patch_thread(), _patch_loops()]
+                self._undo = [*spawn_threads.patch(), _patch_loops()]
 
     def remove(self) -> None:
         with self._lock:
@@ -245,46 +139,6 @@ class _Patches:
                     undo()
                 self._undo = []
                 _leave_loops()
-
-
-def _patch_submit() -> Callable[[], None]:
-    original = ThreadPoolExecutor.submit
-
-    def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        scope = SCOPE.get()
-        if scope is None or scope.run.closed:
-            return original(self, fn, *args, **kwargs)
-        return _submit(original, self, fn, args, kwargs)
-
-    ThreadPoolExecutor.submit = submit  # type: ignore[method-assign,assignment]
-
-    def undo() -> None:
-        if ThreadPoolExecutor.submit is submit:
-            ThreadPoolExecutor.submit = original  # type: ignore[method-assign]
-
-    return undo
-
-
-def _patch_thread() -> Callable[[], None]:
-    original = threading.Thread.start
-
-    def start(self: threading.Thread) -> None:
-        scope = SCOPE.get()
-        if scope is None or scope.run.closed or self.name.startswith("jupyter-durable"):
-            original(self)
-        elif type(self).__module__.startswith("anyio."):
-            # A worker of its pool, which takes up later calls, too: whether one is idle must make no difference.
-            Context().run(original, self)
-        else:
-            _start(original, self)
-
-    threading.Thread.start = start  # type: ignore[method-assign]
-
-    def undo() -> None:
-        if threading.Thread.start is start:
-            threading.Thread.start = original  # type: ignore[method-assign]
-
-    return undo
 
 
 def _patch_loops() -> Callable[[], None]:

@@ -323,7 +323,7 @@ class Step:
             started = self._with_extra(started)
             before = (*before, *self.preface)
             self.extra, self.preface = None, ()
-        if not run.turns.threads:
+        if not run.stirring.count:
             return (*before, *run.declare(self.scope), *run.values_drafts(), started)
         with run.lock:  # what another thread may build upon must be queued before its entries are
             if first := (*run.declare(self.scope), *run.values_drafts()):
@@ -358,6 +358,8 @@ class Step:
         kill_point("after-start")
         run, decision = self.run, self.decision
         run.stats.executed += 1
+        if run.stirring.count:
+            run.stirring.thread_calls()
         inner = run.inner_scope(self.scope, decision)
         inner.owner = self.scope.owner
         inner.attempt = Attempt(self.spec.kind, decision.scope, decision.pos, decision.attempt)

@@ -2,7 +2,7 @@
 
 One queue for coroutines and threads. The order itself is `journal.order`; here strands wait for their
 turn in it. The next outcome is delivered when what the last one set off has come to rest (a loop that
-has nothing to do, threads that wait or have ended), as it was live (see `Writer`): so a race is won by
+has nothing to do, threads that wait or have ended), as it was live (see `Deliveries`): so a race is won by
 the same strand again, and who waits for the first of two does not find both. What never comes is given up on:
 
 - at once, when the scope it belongs to has ended or itself waits for a later turn;
@@ -18,7 +18,6 @@ import asyncio
 import contextvars
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
@@ -27,9 +26,9 @@ from typing import Literal
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.runtime.frames import frames
-from jupyter_durable.runtime.moving import BLOCKED, Moving, Threads
-from jupyter_durable.runtime.writer import RESTLESS, cancel_again
+from jupyter_durable.runtime.moving import BLOCKED
+from jupyter_durable.runtime.stirring import Stirring
+from jupyter_durable.runtime.writer import cancel_again
 
 Grant = Literal["turn", "changed", "overdue"]
 """Why a waiter goes on: it is its turn; something changed, decide again; nothing else will come."""
@@ -37,14 +36,13 @@ Grant = Literal["turn", "changed", "overdue"]
 SLACK = 1.0
 LONGEST = 60.0
 _TICK = 0.05
-_BLIND_TURNS = 4  # of a loop that does not say whether it has something to do
 _LATE = 0.2  # in a fork with threads, what has not come by then is taken to have been edited away
 _LIVE = -1  # a live call
 _CANCEL = -2  # a step that was cancelled, until it is again
 
 
 class _Waiter:
-    __slots__ = ("event", "future", "grant", "held", "loop", "place", "scope", "thread")
+    __slots__ = ("blocks", "event", "future", "grant", "held", "loop", "place", "scope", "thread")
 
     def __init__(self, place: int, scope: int, held: bool, loop: asyncio.AbstractEventLoop | None) -> None:
         self.place = place  # of the outcome waited for, or one of the two below
@@ -52,6 +50,7 @@ class _Waiter:
         self.scope = scope
         self.loop = loop
         self.thread = threading.get_ident()
+        self.blocks = asyncio._get_running_loop() if loop is None else None
         self.future: asyncio.Future[None] | None = loop.create_future() if loop is not None else None
         self.event: threading.Event | None = None if loop is not None else threading.Event()
         self.grant: Grant | None = None
@@ -93,7 +92,7 @@ class Turns:
     `strand_state(scope id)` says what became of a recorded scope: "ended", "live" or "unbound".
     """
 
-    def __init__(self, engine: Engine, lock: threading.RLock, clock: Clock) -> None:
+    def __init__(self, engine: Engine, lock: threading.RLock, clock: Clock, stirring: Stirring) -> None:
         self._engine = engine
         self._order = engine.order
         self._lock = lock
@@ -106,14 +105,13 @@ class Turns:
         self._outcomes: list[tuple[int, int, _Waiter]] = []  # a heap; who left stays in until it comes up
         self._strands: Counter[int] = Counter()
         self._came = 0
-        self._stirring: dict[asyncio.AbstractEventLoop, int] = {}  # loops at work, and for how many turns
-        self._blocking: dict[asyncio.AbstractEventLoop, tuple[int, Moving]] = {}  # the threads of these
-        self._threads = Threads()  # those that were let go on and have not come to rest
+        self._stirring = stirring
+        stirring.on_change = self._nudge
+        stirring.on_rest = self._loop_rests
         self._began = self._progress_at = clock.monotonic()
         self._seen = (-1, -1)
         self._changes = -1
         self._ticking: set[asyncio.AbstractEventLoop] = set()
-        self.threads = 0  # strands of the run that are threads
         self.open = engine.order.exhausted
         self.single: Callable[[], bool] = lambda: False
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
@@ -129,9 +127,11 @@ class Turns:
     def ready(self, place: int) -> bool:
         """Whether the outcome at `place` may be delivered now; if so, it is. Under the lock."""
         order = self._order
-        if place > order.at or not self._others_rest():
+        if place > order.at or not self._may_go_on():
             return False
         order.consume(place)
+        if self._stirring.count:
+            self._stirring.goes_on(threading.get_ident(), asyncio._get_running_loop())
         if self._waiters:
             self._nudge()
         return True
@@ -143,14 +143,14 @@ class Turns:
             waiter = _Waiter(place, scope, held, loop)
             self._enter(waiter)
             self._tick(loop)
-            self._stir(loop)
+            self._stirring.stir(loop)
         assert waiter.future is not None
         try:
             await waiter.future
         except asyncio.CancelledError as error:
             with self._lock:
                 self._leave(waiter)
-                self._stir(loop)
+                self._stirring.stir(loop)
                 if place < 0 or self.lost() is not None:
                     raise
                 self._order.consume(place)
@@ -170,7 +170,7 @@ class Turns:
             waiter = _Waiter(_CANCEL, step.scope, False, loop)
             self._enter(waiter)
             self._tick(loop)
-            self._stir(loop)
+            self._stirring.stir(loop)
         assert waiter.future is not None
         try:
             await waiter.future
@@ -178,7 +178,7 @@ class Turns:
             with self._lock:
                 self._leave(waiter)
                 self._order.consume(step.outcome_at)
-                self._stir(loop)
+                self._stirring.stir(loop)
             raise
 
     async def stopped(self, took: float | None = None) -> None:
@@ -194,21 +194,21 @@ class Turns:
         """The same, blocking the calling thread (and the loop it runs, if it does)."""
         loop = asyncio._get_running_loop()
         with self._lock:
-            self._threads.stops(threading.get_ident())
+            self._stirring.stops(threading.get_ident())
             waiter = _Waiter(place, scope, held, None)
             self._enter(waiter)
             self._drain(waiter, loop)
-            if loop is not None and not self.threads:
+            if loop is not None and not self._stirring.count:
                 self._check(None, blocked=True)
                 self._drain(waiter, loop)
         assert waiter.event is not None
         try:
-            while not waiter.event.wait(BLOCKED if self._threads or self._stirring else _TICK):
+            while not waiter.event.wait(BLOCKED if self._stirring else _TICK):
                 with self._lock:
                     if (lost := self.lost()) is not None:
                         raise lost
                     if waiter.grant is None:
-                        self._check(None, blocked=loop is not None and not self.threads)
+                        self._check(None, blocked=loop is not None and not self._stirring.count)
                         self._drain(waiter, loop)
         except BaseException:
             with self._lock:
@@ -220,7 +220,7 @@ class Turns:
         # The caller may be blocking the very loop whose coming to rest `advance` would wait for.
         while waiter.grant is None:
             if loop is not None:
-                self._stirring.pop(loop, None)
+                self._stirring.passed_over(loop)
             following = self._next()
             if following is None or not self._at_rest(following):
                 return
@@ -264,7 +264,7 @@ class Turns:
         if loop is None:
             self.advance()
         else:  # what it is doing now may set off more
-            self._stir(loop)
+            self._stirring.stir(loop)
 
     def advance(self) -> None:
         """Let go on whoever may. Under the lock."""
@@ -284,105 +284,20 @@ class Turns:
 
     # -- coming to rest ----------------------------------------------------------------------------
 
-    def thread_spawned(self, *, soon: bool) -> None:
-        """A strand that is a thread will begin; the caller goes on beside it. `soon`: nothing keeps it from that."""
-        with self._lock:
-            self.threads += 1
-            if soon:
-                self._threads.spawned()
-            if self.open:
-                return
-            if (loop := asyncio._get_running_loop()) is not None:
-                self._stir(loop)
-            else:
-                self._threads.goes_on(threading.get_ident())
-
-    def thread_begins(self, *, soon: bool) -> None:
-        """The calling thread is a strand of the run, and about to do something. `soon`: as was said of it."""
-        with self._lock:
-            if soon:
-                self._threads.born()
-            self._threads.goes_on(threading.get_ident())
-
-    def thread_ends(self, thread: int | None, *, soon: bool) -> None:
-        """That thread (None: one that never began) has handed over what it had to say."""
-        with self._lock:
-            self.threads -= 1
-            if thread is not None:
-                self._threads.stops(thread)
-            elif soon:
-                self._threads.born()
-            if self.open:
-                return
-            for loop in {w.loop for w in self._waiters if w.loop is not None}:
-                self._stir(loop)
-            self._nudge()
-
-    def threads_rest(self) -> bool:
-        """Whether no thread goes on by what was delivered last, so that a live outcome may be delivered now."""
-        if not self._threads:
-            return True
-        with self._lock:
-            self._look_at_threads()
-            return not self._threads
-
-    def _stir(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The loop has something to do; when it has no more, `advance`."""
-        if loop in self._stirring:
-            return
-        self._stirring[loop] = 0
-        if (thread := getattr(loop, "_thread_id", None)) is not None:
-            self._blocking[loop] = thread, Moving(thread)
-        try:
-            if asyncio._get_running_loop() is loop:
-                loop.call_soon(self._pump, loop)
-            else:
-                loop.call_soon_threadsafe(self._pump, loop)
-        except RuntimeError:  # closed: nobody in it waits for anything any more
-            del self._stirring[loop]
-
-    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            turns = self._stirring.get(loop)
-            if turns is not None:
-                ready = getattr(loop, "_ready", None)
-                if turns < (_BLIND_TURNS if ready is None else RESTLESS if ready else 0):
-                    self._stirring[loop] = turns + 1
-                    loop.call_soon(self._pump, loop)
-                    return
-                del self._stirring[loop]
-            self.advance()
-            if self._waiters and not self._stirring:
-                self._check(loop)
+    def _loop_rests(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.advance()
+        if self._waiters and not self._stirring.loops:
+            self._check(loop)
 
     def _at_rest(self, waiter: _Waiter) -> bool:
         """Whether what was delivered before `waiter`'s turn has had its consequences."""
-        if self.open or self.single():
-            return True
         # A loop may be blocked by the very threads that wait here, with its own tasks' outcomes yet to be delivered.
-        if self._threads or (self._stirring and asyncio._get_running_loop() not in self._stirring):
-            self._look_at_threads()
-        return not self._stirring and not self._threads
+        return self.open or self.single() or self._stirring.all_rest(asyncio._get_running_loop())
 
-    def _others_rest(self) -> bool:
+    def _may_go_on(self) -> bool:
         """The same for a thread that asks for itself."""
-        if self.open or self.single() or not self.threads:
-            return True
-        if self._threads or self._stirring:
-            self._look_at_threads()
-        return not self._threads.others(threading.get_ident()) and not (
-            self._stirring.keys() - {asyncio._get_running_loop()}
-        )
-
-    def _look_at_threads(self) -> None:
-        found = frames()
-        self._threads.look(found)
-        now = time.monotonic()
-        for loop, (thread, moving) in list(self._blocking.items()):
-            # By what it runs: it may wait for the very thread that asks.
-            if moving.rests(found.get(thread), now):
-                self._stirring.pop(loop, None)
-                del self._blocking[loop]
+        stirring = self._stirring
+        return self.open or self.single() or not stirring.count or stirring.others_rest()
 
     def _grant(self, waiter: _Waiter, grant: Grant) -> None:
         self._leave(waiter)
@@ -393,11 +308,9 @@ class Turns:
             self.open = True
         waiter.grant = grant
         self._progress_at = now
-        if waiter.loop is None and waiter.thread != threading.get_ident():
-            self._threads.goes_on(waiter.thread)
         waiter.wake()
-        if waiter.loop is not None:
-            self._stir(waiter.loop)  # behind what it goes on with: one turn of the loop less
+        # Behind what it goes on with, if that is in a loop: one turn of it less.
+        self._stirring.goes_on(waiter.thread, waiter.loop or waiter.blocks)
 
     # -- giving up on what does not come -----------------------------------------------------------
 
@@ -405,7 +318,7 @@ class Turns:
         if loop in self._ticking:
             return
         self._ticking.add(loop)
-        loop.call_later(BLOCKED if self._threads else _TICK, self._on_tick, loop)
+        loop.call_later(BLOCKED if self._stirring.threads else _TICK, self._on_tick, loop)
 
     def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
@@ -417,7 +330,9 @@ class Turns:
                     self._grant(waiter, "overdue")
                 return
             self.advance()
-            if not self._stirring:
+            if self._stirring.loops:  # one may be blocked, and by this very one
+                self._stirring.look()
+            if not self._stirring.loops:
                 self._check(loop)
             self._tick(loop)
 
@@ -451,14 +366,14 @@ class Turns:
             return True
         if not self._engine.soft:
             return False
-        if loop is not None and not self.threads:
+        if loop is not None and not self._stirring.count:
             return self._idle(loop)
         return now - self._progress_at > _LATE and self._all_rest()
 
     def _all_rest(self) -> bool:
         """Whether all threads and loops seem to wait for something, and no timer of the run's is near."""
-        self._look_at_threads()
-        if self._threads or self._stirring:
+        self._stirring.look()
+        if self._stirring:
             return False
         loops = {w.loop for w in self._waiters if w.loop is not None}
         return not any(self.has_timer(loop, near=True) for loop in loops)

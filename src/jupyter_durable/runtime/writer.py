@@ -11,45 +11,28 @@ the outcome that follows, or by `settle`, a moment later.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from jupyter_durable.model import Draft, RunStatus
+from jupyter_durable.runtime.deliveries import Deliveries, Delivery, at_rest
+from jupyter_durable.runtime.stirring import Stirring
 
 Append = Callable[[Sequence[Draft], bool, RunStatus | None], None]
 Stage = Callable[[Sequence[Draft]], bool]
 
-RESTLESS = 64
-"""Turns of a loop after which it is not waited for to come to rest: some task of the user's keeps it busy."""
 
-
-_THREADS = 0.0005  # seconds between looks at threads that are waited for
-
-
-class _Item:
-    __slots__ = ("drafts", "durable", "error", "future", "in_turn", "loop", "ready", "status")
+class _Item(Delivery):
+    __slots__ = ("drafts", "durable", "ready", "status")
 
     def __init__(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None = None) -> None:
+        super().__init__(in_turn=durable)
         self.drafts = drafts
-        self.durable = self.in_turn = durable
+        self.durable = durable
         self.status = status
-        self.error: BaseException | None = None
         self.ready = False
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.future: asyncio.Future[None] | None = None
-
-
-def at_rest(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a loop has nothing else to do, as far as it can be told: to empty its own pipe is nothing."""
-    ready: Sequence[Any] = getattr(loop, "_ready", ())
-    if len(ready) != 1:
-        return not ready
-    callback = getattr(ready[0], "_callback", None)
-    return getattr(callback, "__func__", None) is getattr(type(loop), "_read_from_self", loop)
 
 
 def cancel_again(task: asyncio.Task[object], *message: object) -> None:
@@ -60,26 +43,18 @@ def cancel_again(task: asyncio.Task[object], *message: object) -> None:
         task.cancel(*message)
 
 
-def _tell(item: _Item) -> None:
-    future = item.future
-    if future is not None and not future.done():
-        if item.error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(item.error)
-
-
 class Writer:
     """Appends a run's entries, in order, in as few transactions as possible.
 
     `append(drafts, durable, status)` is one transaction of the store. An error of it is raised to
     everyone whose entries were in the batch, and `on_error` is told once. `stage(drafts)` keeps them
-    without one, or says that it cannot; `settle()` stores them.
+    without one, or says that it cannot; `settle()` stores them. `stirring`: what goes on in the run meanwhile.
     """
 
     def __init__(
         self,
         append: Append,
+        stirring: Stirring,
         *,
         stage: Stage = lambda drafts: False,
         settle: Callable[[], None] = lambda: None,
@@ -94,8 +69,7 @@ class Writer:
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._gathering: set[asyncio.AbstractEventLoop] = set()
-        self.threads_rest: Callable[[], bool] = lambda: True  # set by who knows of the run's threads
-        self._answering: dict[asyncio.AbstractEventLoop, deque[_Item]] = {}  # committed, not yet told
+        self.deliveries = Deliveries(stirring)
 
     def put(self, drafts: Sequence[Draft]) -> None:
         """Queue entries that go with the next commit; nobody waits for them."""
@@ -110,28 +84,29 @@ class Writer:
 
     async def in_turn(self) -> None:
         """Go on as after an outcome: when what was delivered before has come to rest."""
-        item = _Item((), False)
-        item.loop = asyncio.get_running_loop()
-        item.future = item.loop.create_future()
-        item.in_turn = True
-        self._answer(item.loop, [item])
-        await item.future
+        await self.deliveries.turn()
 
     def commit(self, drafts: Sequence[Draft], *, durable: bool, status: RunStatus | None = None) -> None:
         """Append `drafts` after all that was queued before, and return when they are stored.
 
-        `durable`: when power loss cannot undo it; else when the death of this process cannot.
+        `durable`: when power loss cannot undo it; else when the death of this process cannot. Then, if there are others
+        that wait for outcomes, when it is this one's turn.
         """
-        if not self._queue and not self._io.locked():
+        crowded = durable and status is None and self.deliveries.crowded()
+        if not crowded and not self._queue and not self._io.locked():
             with self._io:
                 self._write(drafts, durable, status)
             return
         item = _Item(drafts, durable, status)
+        if crowded:
+            item.event = threading.Event()
         self._queue.append(item)
         if not item.ready:
             self._flush()
         if item.error is not None:
             raise item.error
+        if crowded:
+            self.deliveries.turn_sync(item)
 
     async def commit_async(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """The same without blocking the loop. Cancelling the wait does not take the entries back."""
@@ -172,7 +147,7 @@ class Writer:
             await self.commit_async(drafts, durable=True)
             return
         loop = asyncio.get_running_loop()
-        idle = at_rest(loop) and not (in_turn and self._answering.get(loop))
+        idle = at_rest(loop) and not (in_turn and self.deliveries.due)
         if idle and not self._queue and self._io.acquire(blocking=False):
             try:
                 if self._staged(drafts):
@@ -201,9 +176,10 @@ class Writer:
                 if batch and not self._stage_batch(batch):
                     self._queue.extendleft(reversed(batch))
                     batch = []
+                self.deliveries.add(batch)
             finally:
                 self._io.release()
-        self._tell_loops(batch)
+        self.deliveries.tell(batch)
         if self._queue:  # somebody is writing, or what comes first needs more than being staged
             self._order()
 
@@ -272,7 +248,8 @@ class Writer:
                 batch.append(self._queue.popleft())
             if batch:
                 self._write_batch(batch)
-        self._tell_loops(batch)
+            self.deliveries.add(batch)
+        self.deliveries.tell(batch)
 
     def _write_batch(self, batch: list[_Item]) -> None:
         if len(batch) == 1:
@@ -291,43 +268,3 @@ class Writer:
             self._on_error(error)
         for item in batch:
             item.ready = True
-
-    def _tell_loops(self, batch: list[_Item]) -> None:
-        waiting: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
-        for item in batch:
-            if item.loop is not None:
-                waiting.setdefault(item.loop, []).append(item)
-        for loop, items in waiting.items():
-            try:
-                loop.call_soon_threadsafe(self._answer, loop, items)
-            except RuntimeError:  # the loop was closed; nobody is left to tell
-                continue
-
-    def _answer(self, loop: asyncio.AbstractEventLoop, items: list[_Item]) -> None:
-        answers = self._answering.get(loop)
-        if answers is None:
-            answers = self._answering[loop] = deque()
-        idle = not answers
-        for item in items:
-            if item.in_turn:
-                answers.append(item)
-            else:
-                _tell(item)
-        if idle and answers:
-            self._next_answer(loop, answers, 0)
-
-    def _next_answer(self, loop: asyncio.AbstractEventLoop, answers: deque[_Item], turns: int) -> None:
-        # One outcome, and when the loop has come to rest the next: a replay cannot tell which were committed
-        # together, and whoever waits for the first of them must find as many as then.
-        if (
-            not self.threads_rest()
-        ):  # before the question below: what they hand over is in the loop when they end
-            loop.call_later(_THREADS, self._next_answer, loop, answers, turns, context=contextvars.Context())
-            return
-        if turns < RESTLESS and not at_rest(loop):
-            loop.call_soon(self._next_answer, loop, answers, turns + 1)
-            return
-        _tell(answers[0])
-        answers.popleft()
-        if answers:
-            loop.call_soon(self._next_answer, loop, answers, 0)
