@@ -145,3 +145,29 @@ def test_a_call_that_a_worker_goes_on_with_when_nobody_waits_for_it(bench: Bench
 
     assert bench.new(agent) == [7]
     assert [step.status for step in bench.steps()] == ["completed", "completed"]
+
+
+def test_a_loop_that_says_little_of_itself(bench: Bench) -> None:
+    """uvloop's shows neither what it has to do nor its thread: blocked by a pool, it keeps nobody waiting for ever."""
+    uvloop = pytest.importorskip("uvloop")
+    look = bench.tool(lambda n: n, name="look")
+
+    @durable.tool
+    async def brief(n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+    async def agent() -> list[int]:
+        task = asyncio.create_task(brief(9))
+        await asyncio.sleep(0)
+        with ThreadPoolExecutor(3) as pool:
+            found = [future.result() for future in [pool.submit(look, n) for n in range(4)]]
+        mixed = [asyncio.to_thread(look, n) if n % 2 else brief(n) for n in range(6)]
+        return [*found, await task, *(await asyncio.gather(*mixed))]
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    try:
+        told = bench.new(agent)
+        assert bench.execute_replay(agent) == told == [0, 1, 2, 3, 9, 0, 1, 2, 3, 4, 5]
+    finally:
+        asyncio.set_event_loop_policy(None)

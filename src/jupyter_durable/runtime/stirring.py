@@ -31,7 +31,7 @@ class Stirring:
         """How many strands of the run are threads."""
         self.loops: dict[Loop, int] = {}  # at work, and for how many turns
         self.threads = Threads()  # that were let go on and have not come to rest
-        self._homes: set[Loop] = set()  # in which there are strands
+        self._homes: dict[Loop, int] = {}  # in which there are strands, and the threads they run in
         self._blocking: dict[Loop, tuple[int, Moving]] = {}  # the threads of loops at work
         self._blocked: set[Loop] = set()  # loops whose thread waits for something else
         self.on_change: Callable[[], None] = lambda: None
@@ -45,7 +45,7 @@ class Stirring:
 
     def task_spawned(self, loop: Loop) -> None:
         """There is a strand in that loop."""
-        self._homes.add(loop)
+        self._homes[loop] = threading.get_ident()
 
     def thread_spawned(self, *, soon: bool) -> None:
         """A strand that is a thread will begin; the caller goes on beside it. `soon`: nothing keeps it from that."""
@@ -54,7 +54,7 @@ class Stirring:
             if soon:
                 self.threads.spawned()
             if (loop := asyncio._get_running_loop()) is not None:
-                self._homes.add(loop)
+                self._homes[loop] = threading.get_ident()
             self.goes_on(threading.get_ident(), loop)
 
     def thread_begins(self, *, soon: bool) -> None:
@@ -112,8 +112,10 @@ class Stirring:
         if loop in self.loops or not loop.is_running():
             return
         self.loops[loop] = 0
-        if (thread := getattr(loop, "_thread_id", None)) is not None:
-            self._blocking[loop] = thread, Moving(thread)
+        thread: int = (
+            self._homes.get(loop) or getattr(loop, "_thread_id", None) or 0
+        )  # not told: not waited for
+        self._blocking[loop] = thread, Moving(thread)
         try:
             if asyncio._get_running_loop() is loop:
                 loop.call_soon(self._pump, loop)
