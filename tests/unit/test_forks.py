@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from jupyter_durable.runtime.run import ReplayEnd
 from jupyter_durable.session import forking
 from jupyter_durable.session.forking import Forked
 from jupyter_durable.session.watching import Watch
-from jupyter_durable.testing import Crash, FakeProvider, crash_at, execute
+from jupyter_durable.testing import Crash, crash_at, execute
 
 
 @pytest.fixture
@@ -629,82 +628,7 @@ def test_secrets_and_markup_are_inert_in_a_diff(bench: Bench) -> None:
     assert "<i>" not in found.html()
 
 
-# -- model calls -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["openai", "responses", "anthropic", "gemini"])
-def test_a_model_says_something_else(bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the real SDK, with its own types; the model is not asked, and the diff shows messages."""
-    ask = _asking(name, monkeypatch)
-    add = bench.tool(lambda text: text.upper(), name="add")
-
-    def agent() -> tuple[str, str]:
-        said = ask("hello")
-        return said, add(said)
-
-    with FakeProvider() as provider:
-        for variable, value in provider.environment.items():
-            monkeypatch.setenv(variable, value)
-        assert bench.new(agent) == ("You said: hello", "YOU SAID: HELLO")
-        first = bench.record.id
-        forked = bench.facade.fork("run", "1.0", result="Ciao!")
-        assert go_on(bench, forked, agent) == ("Ciao!", "CIAO!")
-        assert bench.execute_replay(agent) == ("Ciao!", "CIAO!")
-        assert provider.hits == 1
-    found = bench.facade.diff(first, bench.record.id)
-    assert found.first is not None
-    assert found.first.result == ("-assistant: You said: hello", "+assistant: Ciao!")
-    assert bench.facade.messages(bench.record.id, "1.0")[-1].text == "Ciao!"
-
-
-def _asking(name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    if name in ("openai", "responses"):
-        openai = pytest.importorskip("openai")
-
-        def ask(text: str) -> str:
-            client = openai.OpenAI()
-            if name == "responses":
-                return str(client.responses.create(model="m", input=text).output_text)
-            said = client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
-            return str(said.choices[0].message.content)
-
-        return ask
-    if name == "anthropic":
-        anthropic = pytest.importorskip("anthropic")
-
-        def ask_anthropic(text: str) -> str:
-            client = anthropic.Anthropic()
-            messages = [{"role": "user", "content": text}]
-            said = client.messages.create(model="claude-sonnet-4-0", max_tokens=99, messages=messages)
-            return str(said.content[0].text)
-
-        return ask_anthropic
-    genai = pytest.importorskip("google.genai")
-
-    def ask_gemini(text: str) -> str:
-        options = {"base_url": os.environ["GOOGLE_GEMINI_BASE_URL"]}
-        client = genai.Client(api_key="fake", http_options=options)
-        return str(client.models.generate_content(model="gemini-2.0-flash", contents=text).text)
-
-    return ask_gemini
-
-
-def test_a_stream_cannot_be_made_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what to do instead; a whole response may be given where it is none."""
-    openai = pytest.importorskip("openai")
-
-    def agent() -> str:
-        messages = [{"role": "user", "content": "hi"}]
-        stream = openai.OpenAI().chat.completions.create(model="m", messages=messages, stream=True)
-        return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-
-    with FakeProvider() as provider:
-        for variable, value in provider.environment.items():
-            monkeypatch.setenv(variable, value)
-        bench.new(agent)
-    with pytest.raises(DurableError, match="came as a stream") as caught:
-        bench.facade.fork("run", "1.0", result="no")
-    assert "--rerun-from 1.0" in caught.value.hint
+# -- how they are shown ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("change", [{"result": 50}, {"arguments": {"n": 49}}, {}])

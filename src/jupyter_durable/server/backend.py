@@ -13,6 +13,7 @@ from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError, StoreError
 from jupyter_durable.model import FINAL, RunInfo, RunRecord
 from jupyter_durable.server.shapes import RunItem
+from jupyter_durable.session.change import EXCHANGES
 from jupyter_durable.session.reading import Store, open_store
 from jupyter_durable.session.watching import Watch
 from jupyter_durable.timeline import inert
@@ -113,7 +114,7 @@ class Backend:
         watch = self.watch(run_id)
         step = watch.feed.step(at)
         outcome = step.outcome if step is not None else None
-        if step is not None and outcome is not None and "result" in given:
+        if step is not None and outcome is not None and step.kind not in EXCHANGES and "result" in given:
             payload = outcome.payload or watch.feed.payload(outcome.seq)
             shown = inert.glance(lambda: watch._look(payload, outcome.seq))
             if isinstance(shown, inert.Shown | inert.Named):

@@ -17,6 +17,9 @@ FORKED = "fork"
 executed. `step`: how the step was called, `line`: what was typed, digested.
 """
 
+EXCHANGES = frozenset({"model", "http"})
+"""Kinds of steps whose result is a response."""
+
 
 class _Unset(enum.Enum):
     UNSET = enum.auto()
@@ -30,7 +33,7 @@ UNSET = _Unset.UNSET
 class Change:
     """`result`: what the step gives, unmade; `arguments`: those to be changed, as JSON data. `by`: who wants it.
 
-    Of a model call, `result` is its response as it is stored; of a generator, the list of its items.
+    Of a model call or another exchange, `result` is its response as it is stored; of a generator, the list of its items.
     """
 
     result: Any = UNSET

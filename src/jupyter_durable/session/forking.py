@@ -20,7 +20,7 @@ from jupyter_durable.journal.edits import cut_at
 from jupyter_durable.journal.index import Index, RecordedStep
 from jupyter_durable.model import RunRecord
 from jupyter_durable.session import deciding
-from jupyter_durable.session.change import UNSET, Change, is_stream
+from jupyter_durable.session.change import EXCHANGES, UNSET, Change, is_stream
 from jupyter_durable.timeline import inert
 
 if TYPE_CHECKING:
@@ -158,14 +158,14 @@ def _check_place(index: Index, step: RecordedStep, record: RunRecord) -> None:
 
 
 def _fitting(store: Store, record: RunRecord, step: RecordedStep, value: Any, *, as_json: bool) -> Any:
-    again = f"fork it at the tool call that follows, or have it made again: --rerun-from {step.id}"
-    if step.kind == "model":
-        from jupyter_durable.session.answering import reworded  # here: few runs have any
+    if step.kind in EXCHANGES:
+        from jupyter_durable.session.answering import made_up  # here: few runs have any
 
-        return reworded(step, store._session.decoder(record), value)
+        return made_up(step, store._session.decoder(record), value)
     if step.kind not in _GIVEN:
         raise DurableError(
-            f"the result of step {step.id} {step.name} ({step.kind}) cannot be given", hint=again
+            f"the result of step {step.id} {step.name} ({step.kind}) cannot be given",
+            hint=f"fork it at the tool call that follows, or have it made again: --rerun-from {step.id}",
         )
     if is_stream(step):
         if not isinstance(value, list | tuple):

@@ -31,7 +31,7 @@ from jupyter_durable.runtime.heartbeat import ttl
 from jupyter_durable.runtime.kill_points import kill_point
 from jupyter_durable.runtime.ports import OutputPort
 from jupyter_durable.runtime.run import LiveRun, Options
-from jupyter_durable.session.change import FORKED, Change
+from jupyter_durable.session.change import EXCHANGES, FORKED, Change
 from jupyter_durable.store.leases import is_gone, is_same, this_owner
 from jupyter_durable.timeline import view
 
@@ -165,8 +165,11 @@ class Session:
         record = replace(record, status="interrupted", meta={**record.meta, FORKED: forked})
         cut = cut_at(index, *at, keep=change.how != "again")
 
+        wrap = step.kind in EXCHANGES  # as a response that came
+
         def encode(value: Any, what: str) -> Payload:
-            return self.codec.encode(value, bind=record.id, has_chunk=self.store.has_chunk, what=what)
+            has_chunk = self.store.has_chunk
+            return self.codec.encode(value, bind=record.id, has_chunk=has_chunk, what=what, wrap=wrap)
 
         drafts = self._first(record, index, None, [cut, *change.drafts(step, encode)])
         self.store.release(self.store.create_run(record, self.owner, ttl(), drafts))
