@@ -157,7 +157,7 @@ class _Copy:
         place = entry.scope, entry.pos
         if place not in self._looked:
             self._looked.add(place)
-            whole = self._reading.watch.feed.whole(step)
+            whole = self._reading.watch.feed.texts.whole(step)
             decode = self._reading.watch._session.decoder(self._reading.record)
             said = exchanged.response(whole, decode)
             _, _, _, body = exchanged._recorded(whole, decode)

@@ -57,7 +57,7 @@ class Reading:
         """The step of a row, with its payloads."""
         step = self.watch.feed.step(row["id"])
         assert step is not None
-        return self.watch.feed.whole(step)
+        return self.watch.feed.texts.whole(step)
 
     def parent(self, row: Row) -> str | None:
         """The step inside whose attempt a row's step was made."""

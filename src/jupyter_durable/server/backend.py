@@ -115,7 +115,7 @@ class Backend:
         step = watch.feed.step(at)
         outcome = step.outcome if step is not None else None
         if step is not None and outcome is not None and step.kind not in EXCHANGES and "result" in given:
-            payload = outcome.payload or watch.feed.payload(outcome.seq)
+            payload = outcome.payload or watch.feed.texts.payload(outcome.seq)
             shown = inert.glance(lambda: watch._look(payload, outcome.seq))
             if isinstance(shown, inert.Shown | inert.Named):
                 raise DurableError(

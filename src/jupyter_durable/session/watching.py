@@ -26,9 +26,10 @@ from jupyter_durable.session import deciding
 from jupyter_durable.session.opening import Session
 from jupyter_durable.session.reading import Store
 from jupyter_durable.timeline import inert, values, view
-from jupyter_durable.timeline.feed import Feed, Sight
+from jupyter_durable.timeline.feed import Feed
 from jupyter_durable.timeline.folding import together
 from jupyter_durable.timeline.rows import Detail, Page, Relative, Row, Wait
+from jupyter_durable.timeline.texts import Sight
 
 WHAT = ("arguments", "result", "error", "messages", "text", "output", "log")
 """What `value` gives of a step."""
@@ -108,7 +109,7 @@ class Watch:
     def texts(self, numbers: Iterable[int]) -> list[Row]:
         """Rows with what they say of their values."""
         with self._lock:
-            return self.feed.texts(numbers)
+            return self.feed.told(numbers)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Watch:
     def _edited(self, found: waits.Wait) -> Any:
         """The arguments that a person is asked to approve, by name where the schema tells."""
         step = found.step
-        value = self._look(self.feed.payload(step.seq), step.seq) if step is not None else None
+        value = self._look(self.feed.texts.payload(step.seq), step.seq) if step is not None else None
         if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[1], dict):
             names = list((found.schema or {}).get("properties", ()))
             args = value[0]
@@ -148,7 +149,7 @@ class Watch:
         return values.plain(value)
 
     def _arguments(self, step: RecordedStep, offset: int) -> Detail:
-        value = self._look(self.feed.payload(step.seq), step.seq)
+        value = self._look(self.feed.texts.payload(step.seq), step.seq)
         if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[1], dict):
             args, kwargs = value
             if not kwargs:
@@ -164,10 +165,10 @@ class Watch:
         if step.kind in ("model", "http"):
             from jupyter_durable.session import exchanged
 
-            said = exchanged.response(self.feed.whole(step), self._session.decoder(self.feed.record))
+            said = exchanged.response(self.feed.texts.whole(step), self._session.decoder(self.feed.record))
             if said is not None:
                 return values.detail(said, offset)
-        payload = outcome.payload or self.feed.payload(outcome.seq)
+        payload = outcome.payload or self.feed.texts.payload(outcome.seq)
         return (
             values.detail(self._look(payload, outcome.seq), offset)
             if payload is not None
@@ -178,7 +179,7 @@ class Watch:
         outcome = step.outcome
         if outcome is None or outcome.meta["s"] != "failed":
             return values.nothing()
-        payload = outcome.payload or self.feed.payload(outcome.seq)
+        payload = outcome.payload or self.feed.texts.payload(outcome.seq)
         value = self._look(payload, outcome.seq) if payload is not None else None
         if isinstance(value, inert.Failure):
             return values.page(values.traceback(value), value.name, offset)
@@ -203,7 +204,7 @@ class Watch:
     def _output(self, step: RecordedStep, offset: int) -> Detail:
         parts: list[str] = []
         for entry in step.output or ():
-            payload = entry.payload or self.feed.payload(entry.seq)
+            payload = entry.payload or self.feed.texts.payload(entry.seq)
             for output in self._look(payload, entry.seq) if payload is not None else ():
                 if output.get("output_type") == "stream":
                     parts.append(output["text"])

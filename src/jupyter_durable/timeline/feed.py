@@ -11,26 +11,23 @@ says of values is made for the newest rows; the others' texts are fetched when s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.journal import spend, tally
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
-from jupyter_durable.model import Entry, Payload, RunRecord
+from jupyter_durable.model import Entry, RunRecord
 from jupyter_durable.timeline.folding import (
-    TAIL,
-    WIRE,
     Tolerant,
     forget,
     logged,
     no_counts,
     one_line,
-    together,
 )
 from jupyter_durable.timeline.rows import Counts, Lane, Page, Relative, Row, RunHead, Wait
+from jupyter_durable.timeline.texts import Sight, Texts
 from jupyter_durable.timeline.view import run_status, scope_path, status_of, step_status
 
 PORTION = 500
@@ -38,26 +35,6 @@ PORTION = 500
 
 _EAGER = 200  # rows of one reading whose texts are made at once
 _ANY = frozenset({"retry", "cut", "resumed", "opened", "closed"})  # entries that may change any row
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """How values of a run are shown: what `feed` needs from layers above it.
-
-    render: (payload, sequence number, name to show as a call or "") -> a line. answer: what an HTTP step's
-    response said, None for other steps. said: the end of a stream's text. alive: whether a process advances the
-    run. now: the time. waits: what it waits for. relatives: parent and forks. price: of calls recorded without one.
-    tallied: steps by state and what was spent, where somebody counts them, for a feed that has skipped some.
-    """
-
-    render: Callable[[Payload, int, str], str]
-    alive: Callable[[RunRecord], bool]
-    now: Callable[[], float]
-    answer: Callable[[RecordedStep], str | None] = lambda step: None
-    waits: Callable[[RunRecord, Index], Sequence[Wait]] = lambda record, index: ()
-    relatives: Callable[[RunRecord], tuple[Relative | None, list[Relative]]] = lambda record: (None, [])
-    price: spend.Price | None = None
-    tallied: Callable[[], tuple[Mapping[str, int], spend.Spend]] | None = None
 
 
 class Feed:
@@ -70,6 +47,7 @@ class Feed:
     def __init__(self, store: JournalStore, run_id: str, sight: Sight, *, limit: int | None = None) -> None:
         self._store = store
         self._sight = sight
+        self.texts = Texts(store, run_id, sight)
         self._limit = limit
         self.id = os.urandom(6).hex()
         self.mark = 0
@@ -86,7 +64,7 @@ class Feed:
         self._number: dict[int, int] = {}  # of a step, by its first entry
         self._changed: dict[int, int] = {}  # row -> mark, in the order of marks
         self._lanes: dict[int, int] = {}  # scope -> mark
-        self._texts: dict[int, tuple[int, str | None, str | None, str]] = {}
+        self.texts.clear()
         self._progress: dict[tuple[int, int], float] = {}
         self._sessions: list[tuple[float, float | None]] = []
         self._last_at = 0.0
@@ -182,7 +160,7 @@ class Feed:
     def _turn(self, touched: set[int], *, first: bool) -> None:
         newest = sorted(touched)[-_EAGER:]
         for n in newest:
-            self._text(n)
+            self.texts.make(n, self._steps[n])
         self._count(touched)
         self.mark += 1
         for at, n in enumerate(sorted(touched)):
@@ -269,10 +247,10 @@ class Feed:
         return found
 
     def _told(self, n: int) -> Row:
-        self._text(n)
+        self.texts.make(n, self._steps[n])
         return self.row(n)
 
-    def texts(self, numbers: Iterable[int]) -> list[Row]:
+    def told(self, numbers: Iterable[int]) -> list[Row]:
         """The rows with these numbers, with what they say."""
         return [self._told(n) for n in numbers if 0 <= n < len(self._steps)]
 
@@ -345,14 +323,12 @@ class Feed:
             row["old"] = True
         if step.seq <= index.base_seq:
             row["taken"] = True
-        if n in self._texts:
-            _, call, says, text = self._texts[n]
-            if call is not None:
-                row["call"] = call
-            if says is not None:
-                row["says"] = says
-            if text:
-                row["text"] = text
+        if (text := self.texts.get(n)) is not None:
+            row["call"] = text.call
+            if text.says is not None:
+                row["says"] = text.says
+            if text.stream:
+                row["text"] = text.stream
         if (progress := self._progress.get((step.scope, step.pos))) is not None and step.outcome is None:
             row["progress"] = progress
         if step.output:
@@ -374,58 +350,6 @@ class Feed:
             row["cost"] = money
             if replays:
                 row["saved"] = money * replays
-
-    def _text(self, n: int) -> None:
-        """Make what row `n` says, unless nothing of it has changed."""
-        step = self._steps[n]
-        outcome = step.outcome
-        state = (outcome.seq if outcome is not None else 0) * 1_000_000 + len(step.chunks or ())
-        known = self._texts.get(n)
-        if known is not None and known[0] == state:
-            return
-        call = known[1] if known is not None else self._call(step)
-        self._texts[n] = state, call, self._says(step), self._stream(step)
-
-    def _call(self, step: RecordedStep) -> str:
-        payload = step.args if step.args is not None else self.payload(step.seq)
-        return (
-            one_line(self._sight.render(payload, step.seq, step.name))
-            if payload is not None
-            else f"{step.name}(…)"
-        )
-
-    def _says(self, step: RecordedStep) -> str | None:
-        outcome = step.outcome
-        if outcome is None:
-            return None
-        if (error := str(outcome.meta.get("x", ""))) or outcome.meta["s"] != "completed":
-            return one_line(error or str(outcome.meta["s"]))
-        if step.kind in WIRE and (answered := self._sight.answer(self.whole(step))) is not None:
-            return one_line(answered)
-        payload = outcome.payload or self.payload(outcome.seq)
-        return one_line(self._sight.render(payload, outcome.seq, "")) if payload is not None else None
-
-    def _stream(self, step: RecordedStep) -> str:
-        if not step.chunks or step.outcome is not None:
-            return ""
-        if step.kind in WIRE:
-            return mask((self._sight.answer(step) or "")[-2000:])
-        looked = step.chunks[-4 * TAIL :]  # what is cut off at their beginning may be half a secret
-        said = [self._sight.render(chunk.payload, chunk.seq, "") for chunk in looked if chunk.payload]
-        return mask(together(said, TAIL)[-2000:])
-
-    def payload(self, seq: int) -> Payload | None:
-        """That of an entry, read again: what is folded of a large run has none."""
-        entry = next(iter(self._store.entries(self.record.id, after=seq - 1, upto=seq)), None)
-        return entry.payload if entry is not None else None
-
-    def whole(self, step: RecordedStep) -> RecordedStep:
-        """The step with the payloads that it had."""
-        if step.args is None:
-            step.args = self.payload(step.seq)
-        if step.outcome is not None and step.outcome.payload is None:
-            step.outcome = step.outcome._replace(payload=self.payload(step.outcome.seq))
-        return step
 
     # -- the run ---------------------------------------------------------------------------------
 
