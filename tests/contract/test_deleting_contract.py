@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from store_kit import ELSEWHERE, HandClock, chunk, open_store, record, start
+from store_kit import ELSEWHERE, chunk, record, start
 
 from jupyter_durable.errors import LeaseHeldError, RunNotFoundError
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Draft, Entry, Payload
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JournalStore]:
-    """Each store, empty."""
-    store = open_store(request.param, tmp_path, HandClock())
-    yield store
-    store.close()
 
 
 def grow(store: JournalStore, run_id: str, count: int, base: Entry | None = None, **how: str) -> list[Entry]:

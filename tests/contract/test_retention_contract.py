@@ -7,12 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store_kit import ELSEWHERE, KEY, HandClock, chunk, open_store, record
+from store_kit import ELSEWHERE, KEY, HandClock, chunk, record
 
 from jupyter_durable.errors import LeaseHeldError, RunNotFoundError, StoreError
 from jupyter_durable.journal.ports import JournalStore
@@ -21,20 +20,6 @@ from jupyter_durable.store import retention, transfer
 from jupyter_durable.store.sqlite import SqliteStore
 
 DAY = 86_400.0
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    """Time that moves when told to."""
-    return HandClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[JournalStore]:
-    """An empty store of each kind."""
-    opened = open_store(request.param, tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 def draft(pos: int, *chunks: Any, keep: bool = True) -> Draft:
