@@ -37,10 +37,11 @@ export class Actions {
     return this.live.runs.ofCell(plain(path), { id, type, source: sharedModel.getSource() });
   }
 
-  async resume(run: RunItem): Promise<void> {
+  /** Run its cell again; `prepared`: with the set-up cells before it. */
+  async resume(run: RunItem, prepared = false): Promise<void> {
     await this.attempt(async () => {
       const panel = await this.notebook(run);
-      if (panel) await this.resumer.resume(panel, run);
+      if (panel) await this.resumer.resume(panel, run, prepared);
     });
   }
 

@@ -43,6 +43,7 @@ export class Live {
       return;
     }
     this.channel.connect();
+    window.setInterval(() => this.changed.emit(new Set()), 30_000); // "1 min. ago" must not stay so
     window.addEventListener("online", () => this.channel.hurry());
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.channel.hurry();

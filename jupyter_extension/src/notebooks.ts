@@ -17,6 +17,7 @@ import type { Resumer, Wanting } from "./resume.js";
 import { cellsOf } from "./resume.js";
 import { action, badge, prompt, where } from "./says.js";
 import type { Preferences } from "./settings.js";
+import type { RunItem } from "./types.js";
 
 const SIGNS = { none: "○", running: "▶", resumable: "■", waiting: "‖", done: "✓", failed: "✗", cancelled: "■" };
 
@@ -51,6 +52,7 @@ export class Watched {
     live.reached.connect(this.schedule, this);
     preferences.changed.connect(this.schedule, this);
     resumer.wanting.connect(this.want, this);
+    resumer.changed.connect(this.schedule, this);
     panel.content.modelContentChanged.connect(this.schedule, this);
     panel.context.pathChanged.connect(this.schedule, this);
     panel.sessionContext.statusChanged.connect(this.status, this);
@@ -69,6 +71,7 @@ export class Watched {
     this.live.reached.disconnect(this.schedule, this);
     this.preferences.changed.disconnect(this.schedule, this);
     this.resumer.wanting.disconnect(this.want, this);
+    this.resumer.changed.disconnect(this.schedule, this);
   }
 
   private status(_: unknown, status: string): void {
@@ -95,7 +98,8 @@ export class Watched {
     const cells = cellsOf(this.panel);
     const runs = this.live.runs.ofNotebook(this.path);
     this.drawBadges();
-    const found = notices(runs, cells, this.dismissed).filter((one) => !this.resumer.isUnderWay(one.run.id));
+    const all = notices(runs, cells, this.dismissed);
+    const found = all.filter((one) => !this.resumer.isUnderWay(one.run.id));
     if (this.preferences.autoResume && this.died) {
       for (const one of automatic(found, this.tried)) {
         this.tried.add(`${one.run.id}:${one.run.done}`);
@@ -104,7 +108,8 @@ export class Watched {
         return;
       }
     }
-    this.drawBanner(this.preferences.notice ? found : []);
+    const under = all.filter((one) => one.kind === "resume" && !found.includes(one)).map((one) => one.run);
+    this.drawBanner(this.preferences.notice ? found : [], this.preferences.notice ? under : []);
   }
 
   // -- badges ------------------------------------------------------------------------------------------
@@ -157,7 +162,7 @@ export class Watched {
 
   // -- the notice --------------------------------------------------------------------------------------
 
-  private drawBanner(found: Notice[]): void {
+  private drawBanner(found: Notice[], under: RunItem[]): void {
     const { trans } = this;
     const lines: HTMLElement[] = [];
     const wanting = this.wanting;
@@ -176,7 +181,7 @@ export class Watched {
               "prepare",
               () => {
                 close();
-                void this.resumer.resume(this.panel, wanting.run, true);
+                void this.actions.resume(wanting.run, true);
               },
               { class: "jp-durable-button jp-mod-primary" },
             ),
@@ -185,8 +190,13 @@ export class Watched {
         ),
       );
     }
+    for (const run of under) lines.push(this.line("▶", trans.__("Resuming %1…", run.name), []));
     for (const one of found) lines.push(this.notice(one));
-    const key = JSON.stringify([wanting?.names, found.map((one) => [one.key, one.run.waits])]);
+    const key = JSON.stringify([
+      wanting?.names,
+      under.map((run) => run.id),
+      found.map((one) => [one.key, one.run.waits]),
+    ]);
     if (key === this.said) return;
     this.said = key;
     redraw(this.banner.node, ...lines);
@@ -225,22 +235,27 @@ export class Watched {
     const buttons = wait
       ? wait.actions
           .filter((name) => name === "approve" || name === "reject")
-          .map((name) => button(action(trans, name), `${name}:${wait.key}`, () => void actions.decide(run, wait, name)))
+          .map((name, at) =>
+            button(action(trans, name), `${name}:${wait.key}`, () => void actions.decide(run, wait, name), {
+              class: `jp-durable-button${at ? "" : " jp-mod-primary"}`,
+            }),
+          )
       : [];
     return this.line("‖", trans.__("%1 stopped. %2", run.name, prompt(trans, wait)), [...buttons, timeline], dismiss);
   }
 
-  private line(sign: string, says: string, buttons: HTMLElement[], dismiss: () => void): HTMLElement {
+  private line(sign: string, says: string, buttons: HTMLElement[], dismiss?: () => void): HTMLElement {
     return h(
       "div",
       { class: "jp-durable-line" },
       icon(sign),
       h("span", { class: "jp-durable-says" }, says),
       ...buttons,
-      button("✕", "dismiss", dismiss, {
-        class: "jp-durable-button jp-mod-plain",
-        "aria-label": this.trans.__("Dismiss"),
-      }),
+      dismiss &&
+        button("✕", "dismiss", dismiss, {
+          class: "jp-durable-button jp-mod-plain",
+          "aria-label": this.trans.__("Dismiss"),
+        }),
     );
   }
 }

@@ -3,6 +3,7 @@
 import type { Cell } from "@jupyterlab/cells";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { NotebookActions } from "@jupyterlab/notebook";
+import type { ISessionContext } from "@jupyterlab/apputils";
 import type { Kernel } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { Signal } from "@lumino/signaling";
@@ -31,6 +32,8 @@ export function cellsOf(panel: NotebookPanel): CellLike[] {
 
 export class Resumer {
   readonly wanting = new Signal<this, Wanting>(this);
+  /** A run's cell is being run again, or not any more. */
+  readonly changed = new Signal<this, void>(this);
   private under = new Set<string>();
 
   constructor(private readonly trans: TranslationBundle) {}
@@ -58,6 +61,7 @@ export class Resumer {
   async resume(panel: NotebookPanel, run: RunItem, prepared = false): Promise<void> {
     if (this.under.has(run.id)) return;
     this.under.add(run.id);
+    this.changed.emit();
     try {
       await panel.context.ready;
       const cell = this.reveal(panel, run);
@@ -81,6 +85,7 @@ export class Resumer {
       if (names.length && !prepared) this.wanting.emit({ panel, run, names });
     } finally {
       this.under.delete(run.id);
+      this.changed.emit();
     }
   }
 
@@ -88,21 +93,37 @@ export class Resumer {
   private async kernel(panel: NotebookPanel): Promise<void> {
     const { sessionContext } = panel;
     await sessionContext.ready;
-    if (!sessionContext.session?.kernel) await sessionContext.startKernel();
-    else if (sessionContext.session.kernel.status === "dead") await sessionContext.restartKernel();
-    const deadline = Date.now() + PATIENCE;
+    const began = Date.now();
+    let looked = began;
     for (;;) {
       const kernel = sessionContext.session?.kernel;
-      if (kernel?.connectionStatus === "connected" && ["idle", "busy"].includes(kernel.status)) {
+      if (!kernel) await start(sessionContext);
+      else if (kernel.status === "dead") await sessionContext.restartKernel();
+      else if (kernel.connectionStatus !== "connected" && Date.now() - looked > 1000) {
+        // A server that was started anew has no such kernel: the page would find out in its own time.
+        looked = Date.now();
+        await sessionContext.sessionManager.refreshRunning().catch(() => undefined);
+      } else if (kernel.connectionStatus === "connected" && mayAnswer(kernel.status, Date.now() - began)) {
         // One that has just died is said to be busy for some seconds, and what is asked of it then is cancelled, or lost.
-        const patience = kernel.status === "idle" ? 5000 : PATIENCE / 2;
+        const patience = kernel.status === "busy" ? PATIENCE / 2 : 5000;
         const late = new Promise<boolean>((done) => setTimeout(() => done(false), patience));
         if (await Promise.race([load(kernel).catch(() => false), late])) return;
       }
-      if (Date.now() > deadline) throw new Error(this.trans.__("The kernel does not answer."));
+      if (Date.now() - began > PATIENCE) throw new Error(this.trans.__("The kernel does not answer."));
       await new Promise((done) => setTimeout(done, 100));
     }
   }
+}
+
+/** Whether a kernel of that status is worth asking. Some servers say of one that has died no more than that it starts. */
+const mayAnswer = (status: Kernel.Status, waited: number): boolean =>
+  status === "idle" || status === "busy" || (waited > 3000 && (status === "starting" || status === "unknown"));
+
+/** A kernel where there is none: the one that is preferred may be gone, too. */
+async function start(context: ISessionContext): Promise<void> {
+  if (!(await context.startKernel())) return;
+  const name = context.kernelPreference.name ?? context.specsManager.specs?.default;
+  if (name) await context.changeKernel({ name });
 }
 
 /** `%load_ext`, which changes nothing where it was done before. */

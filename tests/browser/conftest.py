@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import Case
 from pages import FLAGS, Handler, Harness, Lab, Notebook
 
 
@@ -84,15 +85,32 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A running JupyterLab with our extension."""
+    """A running JupyterLab, and Notebook 7, with our extension: one for whoever wants it."""
     for name in ("jupyterlab", "nbformat"):
         if importlib.util.find_spec(name) is None:
             missing(f"{name} (pip install -e '.[browser]')")
     server = Lab(tmp_path_factory.mktemp("extended"), extension=True)
     yield server
     server.close()
+
+
+@pytest.fixture
+def case(chromium: Any, extended: Lab) -> Iterator[Callable[..., Case]]:
+    """Makes cases; none may end with an error in its page."""
+    made: list[Case] = []
+
+    def make(name: str, *cells: str, **how: Any) -> Case:
+        if how.get("app", "lab") != "lab" and importlib.util.find_spec("notebook") is None:
+            missing("notebook (pip install -e '.[browser]')")
+        made.append(Case(chromium, extended, name, *cells, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.context.close()
+        one.check()
 
 
 @pytest.fixture
