@@ -628,6 +628,23 @@ def test_secrets_and_markup_are_inert_in_a_diff(bench: Bench) -> None:
     assert "<i>" not in found.html()
 
 
+def test_a_given_result_says_what_the_call_had_done_to_its_arguments(bench: Bench) -> None:
+    """The call is not made, and so does not change its list; nobody is left to find that out."""
+
+    def agent() -> tuple[str, list[str]]:
+        notes = ["a"]
+        said = note(notes, "b")
+        return said, notes
+
+    note = bench.tool(lambda notes, text: notes.append(text) or f"noted {text}", name="note")
+    assert bench.new(agent) == ("noted b", ["a", "b"])
+    forked = bench.facade.fork("run", "note", result="no")
+    assert forked.unmade == ("argument 1",)
+    assert "had changed argument 1 in place, which is not done here" in str(forked)
+    assert go_on(bench, forked, agent) == ("no", ["a"])
+    assert bench.facade.fork(forked.parent, "note").unmade == ()
+
+
 # -- how they are shown ------------------------------------------------------------------------------
 
 

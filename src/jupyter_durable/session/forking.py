@@ -37,7 +37,8 @@ class Forked:
     """A fork that was made. `how`: `result`, `arguments` or `again`; `at` is the step, `step` its name.
 
     `replayed` steps are taken over; `repeats` are those left behind that had an effect, by name and number: they happen
-    once more if the fork comes to them.
+    once more if the fork comes to them. `unmade`: arguments that the step had changed in place, and that stay as they are
+    where its result was given.
     """
 
     id: str
@@ -48,12 +49,16 @@ class Forked:
     how: str
     replayed: int
     repeats: Mapping[str, int]
+    unmade: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
         """What was made, in a line."""
         what = {"result": " with another result", "arguments": " with other arguments", "again": ""}[self.how]
-        return f"{self.name} forked at step {self.at} {self.step}{what}"
+        said = f"{self.name} forked at step {self.at} {self.step}{what}"
+        if self.unmade:
+            said += f" (it had changed {' and '.join(self.unmade)} in place, which is not done here: it is not made)"
+        return said
 
     def __str__(self) -> str:
         return f"{self.head}: {outlook(self.replayed, self.repeats)}"
@@ -136,6 +141,7 @@ def fork(
             **_changed_before(store, record, step),
             **_checked(store, record, index, step, arguments),
         }
+    unmade = _changed_in_place(store, record, step) if result is not UNSET else ()
     who = mask(by or str(session.owner))
     change = Change(result, arguments, who)
     meta = {"by": who, **({"line": line} if line else {})}
@@ -143,7 +149,9 @@ def fork(
     index = session.index(made.id)
     left = session.left_behind(made, index)
     replayed, repeats = _count(index, left)
-    return Forked(made.id, made.name, record.id, step.id, step.name, change.how, replayed, dict(repeats))
+    return Forked(
+        made.id, made.name, record.id, step.id, step.name, change.how, replayed, dict(repeats), unmade
+    )
 
 
 def _check_place(index: Index, step: RecordedStep, record: RunRecord) -> None:
@@ -177,6 +185,23 @@ def _fitting(store: Store, record: RunRecord, step: RecordedStep, value: Any, *,
     if step.kind == "ask" and step.wait is not None and as_json:
         value = deciding.fit(step.wait.get("schema"), value, "the answer")
     return _typed(store, record, step, value) if as_json else value
+
+
+def _changed_in_place(store: Store, record: RunRecord, step: RecordedStep) -> tuple[str, ...]:
+    """The arguments that a call had changed in place, by name where its tool is at hand."""
+    if step.mutation is None:
+        return ()
+    changed = store._session.decoder(record)(step.mutation.payload, step.mutation.seq) or {}
+    form = form_of(step.name, record) if step.kind == "tool" else None
+    known = list(((form.schema() if form is not None else None) or {}).get("properties", ()))
+    return tuple(
+        name
+        if not name.isdigit()
+        else known[int(name)]
+        if int(name) < len(known)
+        else f"argument {int(name) + 1}"
+        for name in changed
+    )
 
 
 def _typed(store: Store, record: RunRecord, step: RecordedStep, value: Any) -> Any:
