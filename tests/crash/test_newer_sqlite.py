@@ -60,7 +60,7 @@ def test_it_takes_no_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tests",
     [
-        ("contract", "unit/test_store_sqlite.py", "unit/test_store_integrity.py"),
+        ("contract", *(f"unit/test_store_{name}.py" for name in ("opening", "sqlite", "integrity"))),
         ("crash/test_store_processes.py", "crash/test_store_power_loss.py", "crash/test_kill_process.py"),
     ],
     ids=["contract", "processes"],

@@ -8,3 +8,10 @@ from runs import Bench
 def bench() -> Bench:
     """A store of its own."""
     return Bench()
+
+
+@pytest.fixture
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have a store of their own."""
+    monkeypatch.delenv("JUPYTER_DURABLE_KEY", raising=False)
+    monkeypatch.delenv("JUPYTER_DURABLE_STORE", raising=False)
