@@ -81,7 +81,7 @@ def nested(value: Any, depth: int) -> str:
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test redacts is not redacted in the others."""
-    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms"):
+    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms", "_marks"):
         monkeypatch.setattr(redaction, name, ())
 
 

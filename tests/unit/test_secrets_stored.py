@@ -38,7 +38,7 @@ PIECES = ["data: sk-pro", "j-Ab1_cd2-E", "F3gh4ij5kl6m", "n7op8qr9st0\n\n"]
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test redacts is not redacted in the others."""
-    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms"):
+    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms", "_marks"):
         monkeypatch.setattr(redaction, name, ())
 
 

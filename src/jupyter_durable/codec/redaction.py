@@ -1,11 +1,12 @@
 """Secrets in this process: the known shapes, what the user added, what the environment holds.
 
     redact ────────── the user's own patterns and values; public as `durable.redact`
-    given, restore ── these as data, for a run that goes on in another process
+    given, restore ── these as data, for a run that goes on in another process; of the rest, marks (`codec.marks`)
     learn ─────────── values of key-like environment variables, when a run begins
     remember ──────── a value met under a secret's name: a token that `login()` returned is one as an argument, too
     holds, spans ──── what the codec asks: is there one in this text, and where
     mask, masked ──── text and data for people: errors, logs, notices, tables, with dots instead
+    settled ───────── of a text that is still growing, what may be shown
 
 All of it is process-wide. What was given stays; of what was met, the last values are remembered.
 """
@@ -15,13 +16,14 @@ from __future__ import annotations
 import os
 import re
 import threading
-import zlib
 from binascii import b2a_base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from jupyter_durable.codec import marks
+from jupyter_durable.codec.packed import unpacked
 from jupyter_durable.codec.plain import dumps
 from jupyter_durable.codec.shapes import GATES, LOOSE, Gate, fields, find, is_secret, is_secret_variable
 from jupyter_durable.errors import DurableError
@@ -46,13 +48,12 @@ class Concealed:
         return HIDDEN
 
 
+_HEAD = 3  # characters of a secret that may be shown: fewer are anybody's
 _SHORTEST = 4  # characters of a value given to `redact`: a shorter one is everywhere
 _SHORTEST_VARIABLE = 8
 _MET = 32  # values; each costs 40 ns a text
 _WINDOW = 1 << 20
 _OVERLAP = 1 << 13
-_DEFLATED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how gzip and zlib data begin
-_INFLATED = 16 << 20
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 _META = re.compile(r"[\\\[\](){}*+?|^$]")
@@ -67,6 +68,7 @@ _patterns: tuple[re.Pattern[str], ...] = ()
 # The literals as they stand in a text, in JSON text and in UTF-8 bytes read as Latin-1, each after its rarest
 # character: most texts are done with when that was looked for.
 _forms: tuple[tuple[str, str], ...] = ()
+_marks: tuple[marks.Mark, ...] = ()  # of what only other processes know
 
 
 def redact(*secrets: Any) -> None:
@@ -108,18 +110,35 @@ def redact(*secrets: Any) -> None:
     _add(literals, patterns, given=True)
 
 
-def given() -> dict[str, Any] | None:
-    """What `redact` was given, as JSON data; None if nothing was."""
-    if not _given and not _patterns:
-        return None
-    return {"l": list(_given), "p": [[pattern.pattern, pattern.flags] for pattern in _patterns]}
+def given(salt: bytes, told: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any] | None:
+    """What `redact` was given, and marks of the other values that are known here, as JSON data.
+
+    `told`: what was told of it before; None if there is nothing to add.
+    """
+    told = list(told)
+    before = {tuple(item) for data in told for name in ("m", "p") for item in data.get(name, ())}
+    literals = [text for text in _given if not any(text in data.get("l", ()) for data in told)]
+    patterns = [[p.pattern, p.flags] for p in _patterns if (p.pattern, p.flags) not in before]
+    own = {marks.make(form, salt) for text in {*_environment, *_met} for form in _spellings(text)}
+    new = sorted({*own, *(mark for mark in _marks if mark.salt == salt.hex())} - before)
+    found = {"l": literals, "p": patterns, "m": new}
+    return {name: items for name, items in found.items() if items} or None
 
 
 def restore(data: Mapping[str, Any]) -> None:
     """Redact what `given` gave in another process."""
-    patterns = [re.compile(text, flags) for text, flags in data["p"]]
-    if not set(data["l"]) <= set(_given) or not set(patterns) <= set(_patterns):
-        _add(data["l"], patterns, given=True)
+    global _marks
+    literals = data.get("l", ())
+    patterns = [re.compile(text, flags) for text, flags in data.get("p", ())]
+    if not set(literals) <= set(_given) or not set(patterns) <= set(_patterns):
+        _add(literals, patterns, given=True)
+    new = {marks.Mark(*mark) for mark in data.get("m", ())}.difference(_marks)
+    if new:
+        known = {
+            marks.make(form, bytes.fromhex(salt)) for salt in {m.salt for m in new} for _, form in _forms
+        }
+        with _lock:
+            _marks = tuple(dict.fromkeys((*_marks, *sorted(new - known))))
 
 
 def remember(value: object) -> None:
@@ -179,16 +198,17 @@ def _add(literals: list[str], patterns: list[re.Pattern[str]], *, given: bool = 
             _environment = tuple(dict.fromkeys((*_environment, *literals)))
         # The longest first: one may be a part of another.
         known = sorted({*_given, *_environment, *_met}, key=lambda text: (-len(text), text))
-        forms: dict[str, None] = {}
-        lasting = {*_given, *_environment}
-        for text in known:
-            for form in (text, dumps(text)[1:-1], str(text.encode("utf-8", "surrogatepass"), "latin-1")):
-                forms[form] = None
-            if text in lasting:
-                forms.update(dict.fromkeys(_coded(text)))
+        forms = dict.fromkeys(form for text in known for form in _spellings(text))
         _forms = tuple((min(form, key=_frequency), form) for form in forms)
         _patterns = tuple(dict.fromkeys((*_patterns, *patterns)))
         _literals = tuple(known)
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """How a literal may stand in a text."""
+    yield from (text, dumps(text)[1:-1], str(text.encode("utf-8", "surrogatepass"), "latin-1"))
+    if text in _given or text in _environment:  # it lasts
+        yield from _coded(text)
 
 
 def _coded(text: str) -> Iterator[str]:
@@ -220,7 +240,9 @@ def holds(text: str, gates: tuple[Gate, ...] = GATES) -> bool:
     for anchor, search in gates:
         if anchor in text and search(text):
             return True
-    return bool(_forms) and any(rarest in text and form in text for rarest, form in _forms)
+    if _forms and any(rarest in text and form in text for rarest, form in _forms):
+        return True
+    return bool(_marks) and any(marks.find(text, _marks))
 
 
 def matches(text: str) -> bool:
@@ -252,7 +274,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def holds_bytes(data: Any, *, packed: bool = False) -> bool:
-    """The same for bytes, which may be text in UTF-8, deflated or not; patterns of the user's and fields included.
+    """The same for bytes, which may be text in UTF-8, compressed or not; patterns of the user's and fields included.
 
     `packed`: texts may stand in it without borders, or with their letters in four bytes each. Such data is
     looked at a megabyte at a time (about 3 ms).
@@ -261,10 +283,14 @@ def holds_bytes(data: Any, *, packed: bool = False) -> bool:
     True
     """
     view = memoryview(data)
-    if bytes(view[:2]) in _DEFLATED and (inflated := _inflate(view)):
-        view = memoryview(inflated)
     if view.format != "B" or view.ndim != 1:
         view = view.cast("B")
+    return _in_window(view, packed) or (
+        not packed and any(_in_window(memoryview(p), False) for p in unpacked(view))
+    )
+
+
+def _in_window(view: memoryview, packed: bool) -> bool:
     gates = LOOSE if packed else GATES
     for start in range(0, max(len(view), 1), _WINDOW):
         text = str(view[max(start - _OVERLAP, 0) : start + _WINDOW], "latin-1")
@@ -273,16 +299,6 @@ def holds_bytes(data: Any, *, packed: bool = False) -> bool:
         if holds(text, gates) or any(fields(text)) or (_patterns and matches(text)):
             return True
     return False
-
-
-def _inflate(view: memoryview) -> bytes:
-    """The beginning of what was compressed; nothing if it was not."""
-    try:
-        return zlib.decompressobj(47).decompress(
-            view, _INFLATED
-        )  # 47: gzip or zlib, whichever the header says
-    except zlib.error:
-        return b""
 
 
 def spans(text: str) -> list[tuple[int, int]]:
@@ -296,6 +312,7 @@ def spans(text: str) -> list[tuple[int, int]]:
         while start >= 0:
             found.append((start, start + len(form)))
             start = text.find(form, start + len(form))
+    found += marks.find(text, _marks)
     for pattern in _patterns:
         found += [match.span() for match in pattern.finditer(text) if match.end() > match.start()]
     found.sort()
@@ -323,6 +340,28 @@ def mask(text: str) -> str:
         parts += [text[last:start], HIDDEN]
         last = end
     return "".join([*parts, text[last:]])
+
+
+_WORD_AT_END = re.compile(r"\S+\Z")
+_PLAIN_WORD = re.compile(r"[^\w\s]*[^\W\d_]{0,20}[^\w\s@/+=-]*")
+
+
+def settled(text: str) -> str:
+    """`text`, of which there may be more to come, without an end that may turn out to be the beginning of a secret.
+
+    >>> settled("the key is sk-pro"), settled("a word is a wo")
+    ('the key is …', 'a word is a wo')
+    """
+    cut = marks.cut(text, _marks)
+    last = _WORD_AT_END.search(text)
+    if last is not None and not _PLAIN_WORD.fullmatch(text, last.start()):
+        cut = min(cut, last.start())
+    for _, form in _forms:
+        for size in range(min(len(form) - 1, len(text)), _HEAD - 1, -1):
+            if text.endswith(form[:size]):
+                cut = min(cut, len(text) - size)
+                break
+    return text if cut == len(text) else f"{text[:cut]}…"
 
 
 def step_name(name: str) -> str:

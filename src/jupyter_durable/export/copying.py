@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec import Codec, StoreKey
+from jupyter_durable.codec.pieces import scattered
 from jupyter_durable.codec.redaction import HIDDEN, holds_bytes, mask, masked
 from jupyter_durable.codec.shapes import is_secret
 from jupyter_durable.errors import DurableError, IntegrityError
@@ -103,6 +104,13 @@ class _NotKept(Exception):  # noqa: N818 - it is how the walk ends
     """A value that cannot be in a cassette; the argument says why."""
 
 
+def _refusal(what: str) -> DurableError:
+    return DurableError(
+        f"{what} holds a secret, compressed or in pieces, that cannot be taken out of it",
+        hint="a cassette of this run would give it away; html, json and otel show dots for it",
+    )
+
+
 class _Copy:
     """Copies payloads from a store into a cassette: secrets become dots, what was encrypted is in the clear."""
 
@@ -119,6 +127,7 @@ class _Copy:
         self._secret = False  # whether there was one in what is being copied
         self._response = False  # whether that is a response, or a part of one
         self._looked: set[tuple[int, int]] = set()
+        self._pieces: dict[tuple[int, int], bool] = {}
 
     def entry(self, entry: Entry) -> list[Any]:
         """An entry as JSON data."""
@@ -135,6 +144,8 @@ class _Copy:
             self._secret = False
             self._response = self._is_response(entry)
             try:
+                if not self._response and self._in_pieces(entry):
+                    raise _NotKept("holds a secret in pieces")
                 made = self._payload(payload, entry.seq)
             except _NotKept as error:
                 self._say(entry, str(error))
@@ -167,13 +178,21 @@ class _Copy:
             )
             plain = body.decode("utf-8", "replace")
             hidden = kept != plain
-            if masked(said) != said and (not hidden or mask(kept) != kept):
-                raise DurableError(
-                    f"the response of step {step.id} ({step.name}) holds a secret, compressed or in pieces, that cannot be "
-                    "taken out of it",
-                    hint="a cassette of this run would give it away; html, json and otel show dots for it",
-                )
+            if exchanged.hides(whole, decode) or (
+                masked(said) != said and (not hidden or mask(kept) != kept)
+            ):
+                raise _refusal(f"the response of step {step.id} ({step.name})")
         return True
+
+    def _in_pieces(self, entry: Entry) -> bool:
+        """Whether the items of a generator hold a secret that none of them has whole."""
+        place = entry.scope, entry.pos
+        if entry.type == "chunk" and place not in self._pieces:
+            step = self._reading.watch.feed.step(f"{entry.scope}.{entry.pos}")
+            decode = self._reading.watch._session.decoder(self._reading.record)
+            items = (decode(one.payload, one.seq) for one in (step.chunks or ())) if step is not None else ()
+            self._pieces[place] = scattered(items)
+        return entry.type in ("chunk", "outcome") and self._pieces.get(place, False)
 
     def _say(self, entry: Entry, why: str) -> None:
         step = self._reading.watch.feed.step(f"{entry.scope}.{entry.pos}")
@@ -286,11 +305,10 @@ class _Copy:
             pieces = [self._old.sealer.unwrap(piece) for piece in pieces]
         data = b"".join(pieces)
         hidden = self._scanned(data)
-        if hidden == data and not self._response and holds_bytes(data, packed=True):
-            self._secret, hidden = (
-                True,
-                HIDDEN.encode(),
-            )  # compressed, perhaps; what is of a response is looked into
+        if hidden == data:  # compressed, or known to nobody here
+            if self._response:
+                raise _refusal("a response in this run")
+            self._secret, hidden = True, HIDDEN.encode()
         return f'{{"$":"raw","v":"{b64encode(hidden).decode()}"}}'
 
     # -- the cell --------------------------------------------------------------------------------

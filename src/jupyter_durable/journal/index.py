@@ -40,6 +40,7 @@ class Index:
         self.head = 0
         self.opened: Entry | None = None
         self.closed: Entry | None = None
+        self.redacted: list[Entry] = []  # that say what must not be shown
         self._resumed_at: list[int] = []
         self.notes: list[Entry] = []
         self.outputs: list[Entry] = []
@@ -108,8 +109,10 @@ class Index:
             self._cut(entry)
         elif kind == "resumed":
             self._take_up(entry)
+            self._say_redacted(entry)
         elif kind == "closed":
             self.closed = entry
+            self._say_redacted(entry)
             if entry.meta["s"] == "completed":
                 # Whatever was cancelled, the run went on to its end.
                 self._cancels.clear()
@@ -132,6 +135,11 @@ class Index:
                 self._take_up(entry)
             if self.opened is None or entry.payload is not None:
                 self.opened = entry
+            self._say_redacted(entry)
+
+    def _say_redacted(self, entry: Entry) -> None:
+        if "redact" in entry.meta:
+            self.redacted.append(entry)
 
     def _take_up(self, entry: Entry) -> None:
         self._settle()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.codec.display import show, show_call
+from jupyter_durable.codec.pieces import shown
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.model import Payload, RunRecord
@@ -80,7 +81,7 @@ class _Side:
             if said is not None:
                 return _text(said)
         if step.chunks and "by" not in outcome.meta:
-            return _text([self._look(chunk.payload, chunk.seq) for chunk in step.chunks])
+            return _text(shown([self._look(chunk.payload, chunk.seq) for chunk in step.chunks]))
         return _text(self._look(outcome.payload, outcome.seq))
 
 

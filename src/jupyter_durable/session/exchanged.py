@@ -10,33 +10,36 @@ from urllib.parse import urlsplit
 from jupyter_durable.capture.wire import Described, Reader
 from jupyter_durable.capture.wire.bodies import parse
 from jupyter_durable.capture.wire.formats import recognise
-from jupyter_durable.capture.wire.frames import Inflater, Unreadable
+from jupyter_durable.capture.wire.frames import Document, Inflater, Unreadable, frames
 from jupyter_durable.capture.wire.talk import Message, messages
 from jupyter_durable.codec.display import show
+from jupyter_durable.codec.pieces import scattered
 from jupyter_durable.codec.reader import Hidden
-from jupyter_durable.codec.redaction import HIDDEN, mask
+from jupyter_durable.codec.redaction import HIDDEN, mask, masked, settled
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.model import Payload
+from jupyter_durable.session.change import EXCHANGES
 
 Decode = Callable[[Payload | None, int], Any]
 """(payload, sequence number of its entry) -> value."""
 
-_KINDS = frozenset(("model", "http"))
 _MOST = 1 << 20  # bytes of a body that are looked at
 
 
 def answer(step: RecordedStep, decode: Decode) -> str | None:
     """What came back, on one line: a model's text so far, a status and what it came with. None: no response."""
-    if step.kind not in _KINDS:
+    if step.kind not in EXCHANGES:
         return None
     request, status, headers, body = _recorded(step, decode)
     if status is None:
         return None
     reader = _reader(request, status, headers)
+    live = step.outcome is None
     if reader is not None:
         said = _said(reader, body)
-        return _veil(show(said), step, decode) if said or step.outcome is not None else ""
-    return f"{status} {_veil(_shown(headers, body), step, decode)}".rstrip()
+        said = settled(mask(said)) if live else said
+        return _veil(show(said), step, decode) if said or not live else ""
+    return f"{status} {_veil(_shown(headers, body, live=live), step, decode)}".rstrip()
 
 
 def conversation(step: RecordedStep, decode: Decode) -> list[Message]:
@@ -48,7 +51,7 @@ def conversation(step: RecordedStep, decode: Decode) -> list[Message]:
     found = messages(described.api if described is not None else None, request.get("body"))
     reader = _reader(request, status, headers) if status is not None else None
     if reader is not None and (said := _said(reader, body)):
-        said = _veil(said, step, decode)
+        said = _veil(settled(mask(said)) if step.outcome is None else said, step, decode)
         found.append(Message("assistant" if step.outcome is not None else "assistant (cut off)", said))
     return [Message(role, mask(text)) for role, text in found]
 
@@ -112,12 +115,41 @@ def _said(reader: Reader, body: bytes) -> str:
     return (reader.text + asked).strip("\n")
 
 
-def _shown(headers: list[tuple[str, str]], body: bytes) -> str:
-    fields = {name.lower(): value for name, value in headers}
-    with contextlib.suppress(Unreadable):
-        body = Inflater(fields.get("content-encoding", "")).feed(body[:_MOST])
-    value = parse(body, fields.get("content-type", ""))
+def _shown(headers: list[tuple[str, str]], body: bytes, *, live: bool) -> str:
+    value = _value(headers, body)
+    if live and value is not None:
+        if _events(headers, b"") is not None:  # nobody knows which of their texts are pieces of one
+            return f"{len(body):,} bytes so far"
+        value = settled(mask(value)) if isinstance(value, str) else value
     return "" if value is None else show(value)
+
+
+def _value(headers: list[tuple[str, str]], body: bytes) -> Any:
+    """A response's body as data, without secrets that are in it in pieces."""
+    fields = {name.lower(): value for name, value in headers}
+    plain = _plain(fields, body[:_MOST])
+    value = parse(body[:_MOST] if plain is None else plain, fields.get("content-type", ""))
+    return HIDDEN if scattered(_events(headers, plain or b"") or ()) else value
+
+
+def _plain(fields: dict[str, str], body: bytes) -> bytes | None:
+    """The body, decompressed; None: that cannot be done here."""
+    try:
+        return Inflater(fields.get("content-encoding", "")).feed(body)
+    except Unreadable:
+        return None
+
+
+def _events(headers: list[tuple[str, str]], plain: bytes) -> list[Any] | None:
+    """The events of a body; None: it is in one piece."""
+    reader = frames({name.lower(): value for name, value in headers}.get("content-type", ""))
+    if isinstance(reader, Document):
+        return None
+    found: list[Any] = []
+    with contextlib.suppress(Unreadable):
+        found += (data for _, data in reader.feed(plain))
+        found += (data for _, data in reader.end())
+    return found
 
 
 def response(step: RecordedStep, decode: Decode) -> Any:
@@ -128,10 +160,24 @@ def response(step: RecordedStep, decode: Decode) -> Any:
     reader = _reader(request, status, headers)
     if reader is not None:
         return _veil(_said(reader, body), step, decode)
-    fields = {name.lower(): value for name, value in headers}
-    with contextlib.suppress(Unreadable):
-        body = Inflater(fields.get("content-encoding", "")).feed(body[:_MOST])
-    value = parse(body, fields.get("content-type", ""))
+    value = _value(headers, body)
     if body and _veil(show(value, _MOST), step, decode) == HIDDEN:
         value = HIDDEN
     return {"status": status, "body": value if value is not None else body}
+
+
+def hides(step: RecordedStep, decode: Decode) -> bool:
+    """Whether a secret may be in a response where it is in no chunk as text: compressed, or in pieces."""
+    _, status, headers, body = _recorded(step, decode)
+    if status is None:
+        return False
+    fields = {name.lower(): value for name, value in headers}
+    plain = _plain(fields, body)
+    if plain is None:
+        return True
+    events = _events(headers, plain) or []
+    if fields.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        text = plain.decode("utf-8", "replace")
+        return mask(text) != text or masked(events) != events or scattered(events)
+    chunks = [decode(entry.payload, entry.seq) for entry in (step.chunks or ())[1:]]
+    return scattered(chunks) or scattered(events)

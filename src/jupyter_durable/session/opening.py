@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -239,14 +239,15 @@ class Session:
                 snapshot, bind=record.id, has_chunk=self.store.has_chunk, what="the snapshot", seal=True
             )
         meta = {"name": record.name}
-        if (given := redaction.given()) is not None:  # a kernel that runs only the cell must know it, too
-            meta["redact"] = b64encode(self.codec.seal_json(given, bind=record.id).body).decode()
-        return Draft("opened", ROOT, 0, meta, payload)
+        # A kernel that runs only the cell must know it, too, and whoever shows the run.
+        return Draft("opened", ROOT, 0, {**meta, **self._redacted(record.id)}, payload)
 
-    def _restore_redaction(self, run: LiveRun) -> None:
-        opened = run.index.opened
-        if opened is not None and "redact" in opened.meta:
-            redaction.restore(run.decode(Payload("sealed1", b64decode(opened.meta["redact"])), opened.seq))
+    def _redacted(self, run_id: str, told: Iterable[Any] = ()) -> dict[str, str]:
+        """What is redacted here, for the meta of an entry, but for what the run was `told`."""
+        given = redaction.given(self.store.key.mac("digest", b"marks"), told)
+        if given is None:
+            return {}
+        return {"redact": b64encode(self.codec.seal_json(given, bind=run_id).body).decode()}
 
     def resume(self, record: RunRecord, *, options: Options | None = None) -> LiveRun:
         """Take an unfinished or failed run up again. Raises `LeaseHeldError` if another process advances it."""
@@ -259,7 +260,8 @@ class Session:
         lease = self.store.acquire(record.id, self.owner, ttl())
         index = self.index(record.id)
         again = self._reopening(index)
-        drafts = [Draft("resumed", ROOT, 0, {"owner": str(self.owner)})]
+        told = self.told(record, index)
+        drafts = [Draft("resumed", ROOT, 0, {"owner": str(self.owner), **self._redacted(record.id, told)})]
         if again is not None:
             drafts.append(again)
         failed = index.closed is not None and index.closed.meta["s"] == "failed"
@@ -340,7 +342,7 @@ class Session:
             flags=self._flags,
             instruments=instruments,
         )
-        self._restore_redaction(run)
+        self.redact_as(record, index)
         given = run.options.budget
         if given is not None or limit(index) != Budget():
             from jupyter_durable.capture.wire import prices  # here: few runs have one
@@ -367,7 +369,8 @@ class Session:
         """
         kill_point("before-close")
         try:
-            return run.finish(error, extra=extra)
+            more = self._redacted(run.id, self.told(run.record, run.index)) if run.lease is not None else {}
+            return run.finish(error, extra={**(extra or {}), **more})
         finally:
             kill_point("after-close")
             if run.lease is not None and run.lost is None:
@@ -379,10 +382,22 @@ class Session:
 
     # -- reading ---------------------------------------------------------------------------------
 
+    def told(self, record: RunRecord, index: Index) -> list[Any]:
+        """What the processes of a run have left for `redaction.restore`."""
+        decode = self.decoder(record)
+        return [decode(Payload("sealed1", b64decode(e.meta["redact"])), e.seq) for e in index.redacted]
+
+    def redact_as(self, record: RunRecord, index: Index) -> None:
+        """Hide what the processes that recorded the run knew to be secret."""
+        for told in self.told(record, index):
+            redaction.restore(told)
+
     def index(self, run_id: str) -> Index:
         """A run's journal, folded."""
         record = self.store.run(run_id)
-        return Index(self.store.entries(record.id), base_seq=record.base_seq)
+        index = Index(self.store.entries(record.id), base_seq=record.base_seq)
+        self.redact_as(record, index)
+        return index
 
     def snapshot(self, record: RunRecord, index: Index) -> Any:
         """The value the run was opened with; a fork's own, else its parent's."""

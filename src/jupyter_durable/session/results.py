@@ -29,5 +29,5 @@ def result(closed: Entry, decode: Callable[[Payload | None, int], Any]) -> str |
 
 
 def without(closed: Entry) -> dict[str, Any]:
-    """What else the entry says."""
-    return {key: value for key, value in closed.meta.items() if key != _KEY}
+    """What else the entry says, to whoever has not the store's key."""
+    return {key: value for key, value in closed.meta.items() if key not in (_KEY, "redact")}

@@ -9,13 +9,14 @@ from __future__ import annotations
 import getpass
 import os
 import threading
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from jupyter_durable.clock import Clock
-from jupyter_durable.codec import redaction
 from jupyter_durable.codec.display import show, show_call
+from jupyter_durable.codec.pieces import shown
 from jupyter_durable.codec.redaction import mask
 from jupyter_durable.errors import DurableError, RunNotFoundError
 from jupyter_durable.journal import waits
@@ -27,7 +28,6 @@ from jupyter_durable.session.opening import Session
 from jupyter_durable.session.reading import Store
 from jupyter_durable.timeline import inert, values, view
 from jupyter_durable.timeline.feed import Feed
-from jupyter_durable.timeline.folding import together
 from jupyter_durable.timeline.rows import Detail, Page, Relative, Row, Wait
 from jupyter_durable.timeline.texts import Sight
 
@@ -68,12 +68,13 @@ class Watch:
         record = store.journal.run(run_id)
         self.run_id = record.id
         self._lineage = self._session._lineage(record)
-        self._known = False
+        self._known = -1
         sight = Sight(
             render=self._render,
             alive=self._session.alive,
             now=self._session.clock.now,
             answer=store._answers(record),
+            items=lambda step, most: [show(item) for item in self._items(step, most)],
             waits=self._waits,
             relatives=self._relatives,
             tallied=live.tallied if live is not None else None,
@@ -85,11 +86,7 @@ class Watch:
     def read(self) -> bool:
         """Take up what was written since; whether anything changed."""
         with self._lock:
-            changed = self.feed.read()
-            if not self._known and self.feed.index.opened is not None:
-                self._known = True
-                self._restore_redaction(self.feed.index)
-            return changed
+            return self.feed.read()
 
     @property
     def live(self) -> bool:
@@ -197,8 +194,8 @@ class Watch:
         if step.kind in ("model", "http"):
             said = self.store._answers(self.feed.record)(step) or ""
         else:
-            looked = [self._look(chunk.payload, chunk.seq) for chunk in step.chunks if chunk.payload]
-            said = together([item if isinstance(item, str) else show(item, 2000) for item in looked])
+            items = self._items(step, len(step.chunks))
+            said = "\n".join([item if isinstance(item, str) else show(item, 2000) for item in items])
         return values.page(mask(said[:_MOST_TEXT]), "text", offset)
 
     def _output(self, step: RecordedStep, offset: int) -> Detail:
@@ -223,6 +220,12 @@ class Watch:
                 lines.append(f"{entry.meta['m']}{fields}")
         return values.page(mask("\n".join(lines)), "log", offset) if lines else values.nothing()
 
+    def _items(self, step: RecordedStep, most: int) -> list[Any]:
+        """The last items of a generator. What came long before them completes no secret that is in them."""
+        chunks = (step.chunks or ())[-4 * most :]
+        looked = [inert.glance(partial(self._look, c.payload, c.seq)) for c in chunks if c.payload]
+        return shown(looked, live=step.outcome is None)[-most:]
+
     def _look(self, payload: Payload | None, seq: int) -> Any:
         if payload is None:
             return None
@@ -235,15 +238,20 @@ class Watch:
             return show_call(name, tuple(value[0]), value[1])
         return show(value)
 
-    def _restore_redaction(self, index: Index) -> None:
-        opened = index.opened
-        if opened is not None and "redact" in opened.meta:
-            decode = self._session.decoder(self.feed.record)
-            redaction.restore(decode(Payload("sealed1", b64decode(opened.meta["redact"])), opened.seq))
+    def _restore_redaction(self, record: RunRecord, index: Index) -> None:
+        """Before anything is shown of what has been read."""
+        if self._known < 0 and index.opened is None:  # what is shown begins in the middle of the run
+            for seq in {0, record.base_seq}:
+                first = islice(self.store.journal.entries(record.id, after=seq, upto=seq + 1), 1)
+                self._session.redact_as(record, Index(first))
+        if len(index.redacted) != self._known:
+            self._known = len(index.redacted)
+            self._session.redact_as(record, index)
 
     # -- what it waits for ------------------------------------------------------------------------
 
     def _waits(self, record: RunRecord, index: Index) -> Sequence[Wait]:
+        self._restore_redaction(record, index)
         if record.status in FINAL:
             return ()
         decided = {item.key for item in self.store.journal.inbox(record.id)}

@@ -51,17 +51,6 @@ def one_line(text: str, limit: int = LINE) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def together(said: Sequence[str], last: int | None = None) -> str:
-    """What a stream's items say: the `last` ones, a line each; all in one where only together they are a secret.
-
-    >>> together(["a", "b"]), together(["'key sk-abc123'", "'def456ghi789 .'"])
-    ('a\\nb', 'key ••• .')
-    """
-    whole = "".join(text.strip("\"'") for text in said)
-    hidden = mask(whole)
-    return hidden if hidden != whole else "\n".join(said[-last:] if last else said)
-
-
 def forget(step: RecordedStep) -> None:
     """Drop a step's values from memory: they are read again when somebody looks."""
     if step.kind not in WIRE:

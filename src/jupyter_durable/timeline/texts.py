@@ -14,7 +14,7 @@ from jupyter_durable.journal import spend
 from jupyter_durable.journal.index import Index, RecordedStep
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Payload, RunRecord
-from jupyter_durable.timeline.folding import TAIL, WIRE, one_line, together
+from jupyter_durable.timeline.folding import TAIL, WIRE, one_line
 from jupyter_durable.timeline.rows import Relative, Wait
 
 
@@ -23,8 +23,8 @@ class Sight:
     """How values of a run are shown: what `feed` needs from layers above it.
 
     render: (payload, sequence number, name to show as a call or "") -> a line. answer: what an HTTP step's
-    response said, None for other steps. said: the end of a stream's text. alive: whether a process advances the
-    run. now: the time. waits: what it waits for. relatives: parent and forks. price: of calls recorded without one.
+    response said, None for other steps. items: the last ones of a generator that is running, a line each. alive:
+    whether a process advances the run. now: the time. waits: what it waits for. relatives: parent and forks. price: of calls recorded without one.
     tallied: steps by state and what was spent, where somebody counts them, for a feed that has skipped some.
     """
 
@@ -32,6 +32,7 @@ class Sight:
     alive: Callable[[RunRecord], bool]
     now: Callable[[], float]
     answer: Callable[[RecordedStep], str | None] = lambda step: None
+    items: Callable[[RecordedStep, int], Sequence[str]] = lambda step, most: ()
     waits: Callable[[RunRecord, Index], Sequence[Wait]] = lambda record, index: ()
     relatives: Callable[[RunRecord], tuple[Relative | None, list[Relative]]] = lambda record: (None, [])
     price: spend.Price | None = None
@@ -98,9 +99,7 @@ class Texts:
             return ""
         if step.kind in WIRE:
             return mask((self._sight.answer(step) or "")[-2000:])
-        looked = step.chunks[-4 * TAIL :]  # what is cut off at their beginning may be half a secret
-        said = [self._sight.render(chunk.payload, chunk.seq, "") for chunk in looked if chunk.payload]
-        return mask(together(said, TAIL)[-2000:])
+        return mask("\n".join(self._sight.items(step, TAIL)))[-2000:]
 
     def payload(self, seq: int) -> Payload | None:
         """That of an entry, read again: what is folded of a large run has none."""

@@ -24,15 +24,7 @@ from jupyter_durable.capture.wire import bodies, prices
 from jupyter_durable.capture.wire.answers import APIS, Answer
 from jupyter_durable.capture.wire.credentials import HIDDEN, is_exchange, is_secret_name, meet, split_url
 from jupyter_durable.capture.wire.formats import recognise
-from jupyter_durable.capture.wire.frames import (
-    Document,
-    EventStream,
-    Frames,
-    Inflater,
-    LineFrames,
-    SseFrames,
-    Unreadable,
-)
+from jupyter_durable.capture.wire.frames import Frames, Inflater, Unreadable, frames
 from jupyter_durable.capture.wire.usage import tokens
 
 Headers = Iterable[tuple[str, str]]
@@ -172,15 +164,7 @@ class Reader:
             self._inflater = Inflater(fields.get("content-encoding", ""))
         except Unreadable:
             return
-        kind = fields.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "text/event-stream":
-            self._frames = SseFrames()
-        elif kind == "application/vnd.amazon.eventstream":
-            self._frames = EventStream()
-        elif kind in ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"):
-            self._frames = LineFrames()
-        else:
-            self._frames = Document()
+        self._frames = frames(fields.get("content-type", ""))
         if described.api == "invoke":
             for name, key in (("input", "input_tokens"), ("output", "output_tokens")):
                 count = fields.get(f"x-amzn-bedrock-{name}-token-count", "")

@@ -5,6 +5,7 @@ SseFrames ──── server-sent events: (event, data)
 LineFrames ─── one JSON document a line
 EventStream ── AWS event streams: (event type, payload)
 Document ───── one JSON document, or a JSON list whose items are events (Gemini without `alt=sse`)
+frames ─────── the framing of a content type
 """
 
 from __future__ import annotations
@@ -257,6 +258,18 @@ class Document:
         """See `Frames`."""
         data, self._bytes = bytes(self._bytes), bytearray()
         return [("", _json(data))] if data.strip() else ()
+
+
+def frames(content_type: str) -> Frames:
+    """What takes a response of that type apart."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return SseFrames()
+    if kind == "application/vnd.amazon.eventstream":
+        return EventStream()
+    if kind in ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"):
+        return LineFrames()
+    return Document()
 
 
 _DECODER = json.JSONDecoder()
