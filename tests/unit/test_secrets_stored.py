@@ -23,7 +23,7 @@ import zstandard
 import jupyter_durable as durable
 from jupyter_durable.capture.toolset import servers
 from jupyter_durable.codec import redaction
-from jupyter_durable.headless import parameters
+from jupyter_durable.headless import parameters, save
 from jupyter_durable.headless.job import open_job
 from jupyter_durable.session import Session, blocks, open_store
 from jupyter_durable.session.watching import Watch
@@ -426,3 +426,25 @@ def test_what_parameters_a_job_has_is_stored_under_the_key(tmp_path: Path) -> No
         session.close_run(made, KeyboardInterrupt())
         assert open_job(notebook, parameters=given, store=path).id == job_id
         assert not open_job(notebook, parameters={"pin": "0815"}, store=path).resumed
+
+
+def test_ids_that_cells_are_given_are_made_under_the_key(tmp_path: Path) -> None:
+    """Of cells that have none: the store has them, and their source may be short. Runs of an older version are found."""
+    notebook, path = tmp_path / "nb.ipynb", str(tmp_path / "journal.db")
+    cells = [nbformat.v4.new_code_cell(source) for source in ("pin = 4711", "pin = 4711", "%%durable\n1")]
+    data = json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
+    for cell in data["cells"]:
+        del cell["id"]
+    notebook.write_text(json.dumps(data))
+
+    def ids() -> list[str]:
+        return [cell.id for cell in open_job(notebook, store=path).nb.cells]
+
+    plain = [cell.id for cell in save.read(notebook).cells]
+    given = ids()
+    assert given == ids()
+    assert len(set(given)) == 3
+    assert not set(given) & set(plain)
+    session = Session(connect(path))
+    session.close_run(session.new(f"cell-{plain[2]}", notebook=str(notebook)), None)
+    assert ids() == [*given[:2], plain[2]]

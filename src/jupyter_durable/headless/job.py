@@ -121,8 +121,9 @@ def open_job(
     job = Job("", notebook, output, save.read(notebook), parameters, store)
     with job.open_store() as opened:
         known = kinds(parameters, opened)
+        nb = save.read(notebook, opened)
     job_id = f"{new_id((clock or SystemClock()).now())}.{known[0]}"
-    job = replace(job, id=job_id, kinds=known)
+    job = replace(job, id=job_id, kinds=known, nb=nb)
     if (unfinished := _unfinished(job)) is None or new:
         return job
     return replace(job, id=unfinished, resumed=True)

@@ -63,7 +63,7 @@ def stored(
     runs = tuple(record.spec.get("runs", ()))
     where = notebook or Path(record.notebook)
     output = Path(record.output)
-    nb = _of_cell(runs[0]) if runs else save.read(where)
+    nb = _of_cell(runs[0]) if runs else save.read(where, store)
     begun = record.generation > int(taken)
     return Job(record.id, where, output, nb, values, url or store.url, begun, journal=store, runs_too=runs)
 

@@ -9,15 +9,19 @@ import tempfile
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_durable.errors import DurableError
 
+if TYPE_CHECKING:
+    from jupyter_durable.journal.ports import JournalStore
 
-def read(path: Path) -> Any:
+
+def read(path: Path, store: JournalStore | None = None) -> Any:
     """The notebook at `path` as an nbformat 4 node. Raises `DurableError` if there is none.
 
-    Cells without an id get one from their source, so that it is the same each time the file is read.
+    Cells without an id get one from their source, so that it is the same each time the file is read. `store`: the
+    one that will know runs by it.
     """
     import nbformat
 
@@ -28,7 +32,7 @@ def read(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing ids are ours to fill, below
             nb = nbformat.reads(json.dumps(data), as_version=4)
-            _fill_ids(nb, data.get("cells", []))
+            _fill_ids(nb, data.get("cells", []), store)
             nbformat.validate(nb)
     except OSError as error:
         raise DurableError(
@@ -42,15 +46,23 @@ def read(path: Path) -> Any:
     return nb
 
 
-def _fill_ids(nb: Any, raw: list[Any]) -> None:
+def _fill_ids(nb: Any, raw: list[Any], store: JournalStore | None) -> None:
     if (nb.nbformat, nb.nbformat_minor) < (4, 5):
         return
     seen: Counter[str] = Counter()
     for cell, was in zip(nb.cells, raw, strict=False):
         if not was.get("id"):
-            made = hashlib.blake2b(cell.source.encode(), digest_size=4).hexdigest()
-            seen[made] += 1
-            cell.id = made if seen[made] == 1 else f"{made}-{seen[made]}"
+            seen[cell.source] += 1
+            end = f"-{seen[cell.source]}" if seen[cell.source] > 1 else ""
+            cell.id = _made_id(cell.source.encode(), end, store)
+
+
+def _made_id(source: bytes, end: str, store: JournalStore | None) -> str:
+    plain = hashlib.blake2b(source, digest_size=4).hexdigest() + end
+    if store is None or store.runs(name=f"cell-{plain}", limit=1):  # as 0.1.0 made them
+        return plain
+    # Under its key: what is in a short cell could be guessed from a plain digest.
+    return store.key.mac("digest", b"cell", source).hex()[:8] + end
 
 
 def write(nb: Any, path: Path) -> None:
