@@ -212,7 +212,8 @@ class Collected:
     """What `gc` deleted: ids of runs and jobs. `kept`: runs that would have gone, but that others need.
 
     Bytes are those in use in the store, before and after (for a dry run: about what they would be). `aside`: chunks that
-    nothing refers to, put aside; `dropped`: those put aside earlier, now deleted.
+    nothing refers to, put aside; `dropped`: those put aside earlier, now deleted. `file_bytes`: the size of the store's
+    file afterwards, which does not shrink by itself.
     """
 
     runs: tuple[str, ...] = ()
@@ -222,6 +223,7 @@ class Collected:
     bytes_after: int = 0
     aside: int = 0
     dropped: int = 0
+    file_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from store_kit import ELSEWHERE, KEY, SECOND, HandClock, open_store, record
 from jupyter_durable.errors import IntegrityError, LeaseHeldError, LeaseLost, RunNotFoundError, StoreError
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import JobRecord, Owner
+from jupyter_durable.store.jobs import CLAIM
 from jupyter_durable.store.leases import this_host
 from jupyter_durable.store.sqlite import SqliteStore
 
@@ -150,14 +151,29 @@ def test_what_is_posted_for_a_run_wakes_its_job_if_that_waits(store: JournalStor
         store.leave_job(store.take_job(name, ELSEWHERE, 30.0), status, report={})  # type: ignore[arg-type]
         store.create_run(record(f"run-{name}", job_id=name), ELSEWHERE, 30.0)
     store.create_run(record("child", parent_id="run-b"), ELSEWHERE, 30.0)
+    store.put_jobs([job("d", status="waiting", due_at=None)])
+    store.create_run(record("run-d"), ELSEWHERE, 30.0)  # begun elsewhere, and the job goes on with it
+    store.add_alias("run-d", f"{CLAIM}d")
 
-    for run in ("run-a", "child", "run-c"):
+    for run in ("run-a", "child", "run-c", "run-d"):
         store.post(run, "signal", "signal:go:1", {}, by="me")
 
-    assert [store.job(name).due_at for name in "abc"] == [clock.now(), clock.now(), None]
+    assert [store.job(name).due_at for name in "abcd"] == [clock.now(), clock.now(), None, clock.now()]
     store.take_job("a", ELSEWHERE, 30.0)
     store.post("run-a", "signal", "signal:go:2", {}, by="me")
     assert store.job("a").due_at is None, "whoever is at it sees it there"
+
+
+def test_runs_of_no_job_are_told_from_those_of_one(store: JournalStore) -> None:
+    """An empty id is no job's; none at all is everybody's."""
+    store.create_run(record("a", job_id="j"), ELSEWHERE, 30.0)
+    store.create_run(record("b", status="waiting"), ELSEWHERE, 30.0)
+    store.create_run(record("c"), ELSEWHERE, 30.0)
+
+    assert [run.id for run in store.runs(job_id="j")] == ["a"]
+    assert {run.id for run in store.runs(job_id="")} == {"b", "c"}
+    assert [run.id for run in store.runs(job_id="", status="waiting", name="research")] == ["b"]
+    assert len(store.runs()) == 3
 
 
 def test_a_job_is_woken_by_hand_and_deleted(store: JournalStore) -> None:

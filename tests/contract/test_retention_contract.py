@@ -211,6 +211,70 @@ def test_a_backup_is_a_store_of_its_own(tmp_path: Path, clock: HandClock) -> Non
     store.close()
 
 
+def test_the_file_shrinks_when_nobody_is_at_work(tmp_path: Path, clock: HandClock) -> None:
+    """Refused while a run is advanced or a job is done; then as small as what is in it, which verifies, for others, too."""
+    rng = random.Random(4)
+    store, other = (SqliteStore(tmp_path / "journal.db", clock=clock) for _ in range(2))
+    for n in range(8):
+        make(store, clock, f"r{n}", chunk_of(store, rng.randbytes(400_000)))
+        clock.at += DAY
+    store.gc(older_than=2 * DAY)
+    clock.at += retention.PATIENCE + 60
+    done = store.gc()
+    assert done.file_bytes > 3_000_000 > 2 * done.bytes_after
+    lease = make(other, clock, "live", status="running")
+    with pytest.raises(LeaseHeldError, match=r"kernel on another machine .* is at work"):
+        store.shrink()
+    other.append(lease, [draft(2)], durable=True, status="completed")
+    other.release(lease)
+    other.put_jobs([JobRecord("j", "a.ipynb", "b.ipynb", 0.0, 0.0)])
+    job = other.take_job("j", ELSEWHERE, 30.0)
+    with pytest.raises(LeaseHeldError):
+        store.shrink()
+    other.leave_job(job, "completed", report={})
+
+    before, after = store.shrink()
+
+    assert before >= done.file_bytes
+    assert after < 1_300_000
+    assert (tmp_path / "journal.db").stat().st_size == after
+    make(other, clock, "later", chunk_of(other, b"y" * 5000))
+    for opened in (store, other):
+        assert ids(opened) == {"r6", "r7", "live", "later"}
+        assert opened.verify() == []
+        opened.close()
+
+
+def test_whoever_writes_while_the_file_shrinks_loses_nothing(tmp_path: Path) -> None:
+    """Another that begins runs all the while waits for it, or it is refused; every run is there and verifies."""
+    store, other = (SqliteStore(tmp_path / "journal.db") for _ in range(2))
+    over, clock = threading.Event(), HandClock()
+    made: list[str] = []
+
+    def write() -> None:
+        while not over.is_set():
+            make(other, clock, f"w{len(made)}", chunk_of(other, random.randbytes(20_000)))
+            made.append(f"w{len(made)}")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    done = 0
+    while done < 5 or len(made) < 50:
+        assert thread.is_alive()
+        try:
+            store.shrink()
+        except LeaseHeldError:
+            continue
+        done += 1
+    over.set()
+    thread.join(60)
+
+    assert ids(store) == set(made)
+    assert store.verify() == []
+    store.close()
+    other.close()
+
+
 def chunk_of(store: JournalStore, data: bytes) -> Any:
     """A chunk under the store's own key."""
     from jupyter_durable.model import Chunk

@@ -299,6 +299,35 @@ def test_tab_offers_verbs_runs_and_steps(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "journal.db").exists()
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_both_ways_to_call_it(folder: Path) -> None:
+    """`jupyter durable`, too; what completed `jupyter` before goes on with its other words."""
+    script = """
+_theirs() { COMPREPLY=(lab); }
+%s
+eval "$(jupyter-durable completion bash)"; eval "$(jupyter-durable completion bash)"
+offer() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    [[ $(complete -p "$1") =~ -F\\ ([^ ]+) ]] && "${BASH_REMATCH[1]}" "$1" "${!#}" "${COMP_WORDS[COMP_CWORD-1]}"
+    echo "$*: ${COMPREPLY[*]}"
+}
+offer jupyter durable wo; offer jupyter durable show mai; offer jupyter-durable wo; offer jupyter la; offer jupyter du
+"""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "JUPYTER_DURABLE_STORE": str(folder / "journal.db")}
+    said = []
+    for before in ("complete -F _theirs jupyter", ""):
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script % before], capture_output=True, text=True, env=env, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.splitlines())
+
+    ours = ["jupyter durable wo: worker", "jupyter durable show mai: mail", "jupyter-durable wo: worker"]
+    assert said[0] == [*ours, "jupyter la: lab", "jupyter du: lab"]
+    assert said[1] == [*ours, "jupyter la: ", "jupyter du: durable"]
+
+
 def test_the_doctor_finds_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     """A store that others may read, a key that is gone, a run whose process is gone: each with what to do."""
     for name in ("journal.db", "journal.key"):

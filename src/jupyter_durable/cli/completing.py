@@ -17,6 +17,25 @@ _PLACES = {
     "zsh": "~/.zshrc",
     "fish": "~/.config/fish/completions/jupyter-durable.fish",
 }
+# `jupyter` belongs to all of Jupyter: whatever completes it goes on doing so.
+_OF_JUPYTER = """
+_jupyter_durable_of_jupyter() {
+    if (( COMP_CWORD > 1 )) && [[ ${COMP_WORDS[1]} == durable ]]; then
+        local words=(jupyter-durable "${COMP_WORDS[@]:2}")
+        local COMP_WORDS=("${words[@]}") COMP_CWORD=$((COMP_CWORD - 1))
+        _jupyter_durable_completion jupyter-durable
+    elif [[ -n $_jupyter_durable_before ]]; then
+        "$_jupyter_durable_before" "$@"
+    elif (( COMP_CWORD == 1 )); then
+        COMPREPLY=($(compgen -W durable -- "$2"))
+    fi
+}
+
+if [[ $(complete -p jupyter 2>/dev/null) =~ -F\\ ([^ ]+) && ${BASH_REMATCH[1]} != _jupyter_durable_of_jupyter ]]; then
+    _jupyter_durable_before=${BASH_REMATCH[1]}
+fi
+complete -o default -F _jupyter_durable_of_jupyter jupyter
+"""
 
 
 @click.command()
@@ -30,11 +49,14 @@ def completion(ctx: click.Context, shell: str, as_json: bool) -> None:
     eval "$(jupyter-durable completion bash)"       in ~/.bashrc; the same for zsh
     jupyter-durable completion fish > ~/.config/fish/completions/jupyter-durable.fish
 
-    It is for `jupyter-durable`, the same program by one word: shells complete `jupyter ...` by Jupyter's own rules.
+    In bash for `jupyter durable` and for `jupyter-durable`, the same program by one word; in the other shells for the
+    latter: what they do for `jupyter ...` is Jupyter's.
     """
     found = get_completion_class(shell)
     assert found is not None
     source = found(ctx.find_root().command, {}, "jupyter-durable", COMPLETE).source()
+    if shell == "bash":
+        source += _OF_JUPYTER
     if as_json:
         click.echo(json.dumps({"shell": shell, "place": _PLACES[shell], "source": source}))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from jupyter_durable.errors import DurableError, StoreError
 
 if TYPE_CHECKING:
     from jupyter_durable.journal.ports import JournalStore
+    from jupyter_durable.model import Collected
 
+_MUCH = 1 << 20  # bytes: what is free below that is not worth a line
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -61,6 +63,11 @@ def size(number: float) -> str:
     "--keep-failed", is_flag=True, help="Keep what failed or was interrupted; it may yet be resumed."
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option(
+    "--vacuum",
+    is_flag=True,
+    help="Then make the file smaller, if nothing is being run: others wait meanwhile.",
+)
 @store_option
 @json_option
 def gc(
@@ -68,22 +75,41 @@ def gc(
     max_size: int | None,
     keep_failed: bool,
     dry_run: bool,
+    vacuum: bool,
     store: str | None,
     as_json: bool,
 ) -> None:
     """Delete old runs and jobs, and the data that only they needed.
 
     Never what a process advances, what waits, nor what a fork that stays is based on. Safe while others write: data is
-    put aside first, and goes with a later gc, ten minutes on. What is freed is used again; the file does not shrink.
+    put aside first, and goes with a later gc, ten minutes on. What is freed is used again; the file itself does not shrink
+    but with --vacuum, which is refused while somebody is at work, and needs as much room on the disk as is in use.
     Without options it only does that tidying.
     """
+    if vacuum and dry_run:
+        raise click.UsageError("--vacuum does something, and --dry-run nothing: give one of them")
     from jupyter_durable.store import connect
 
     with closing(connect(store)) as journal:
         done = journal.gc(older_than=older_than, keep_failed=keep_failed, max_bytes=max_size, dry_run=dry_run)
+        if not as_json:
+            _say(done, dry_run=dry_run)
+        if vacuum:
+            before, after = journal.shrink()
+            done = replace(done, file_bytes=after)
     if as_json:
         click.echo(json.dumps(asdict(done) | {"dry_run": dry_run}))
-        return
+    elif vacuum:
+        click.echo(f"the file: {size(before)}, now {size(after)}")
+    elif done.file_bytes - done.bytes_after >= _MUCH and not dry_run:
+        free = size(done.file_bytes - done.bytes_after)
+        click.echo(
+            f"the file stays at {size(done.file_bytes)}: {free} in it are free, and used before it grows. "
+            "To make it smaller, while nothing is being run: jupyter durable gc --vacuum"
+        )
+
+
+def _say(done: Collected, *, dry_run: bool) -> None:
     would = "would delete" if dry_run else "deleted"
     kept = f"; {done.kept} stay, for others are based on them" if done.kept else ""
     click.echo(f"{would} {len(done.runs)} runs and {len(done.jobs)} jobs{kept}")

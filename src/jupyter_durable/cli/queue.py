@@ -19,6 +19,7 @@ from jupyter_durable.cli.run import (
     complaints,
     given_parameters,
     how,
+    output_option,
     parameter_options,
     runner_options,
 )
@@ -44,13 +45,7 @@ class Limit(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 @click.command()
 @click.argument("notebook", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="OUT",
-    help="Where the executed notebook goes; with --many the folder for them all.",
-)
+@output_option("Where the executed notebook goes; with --many the folder for them all.", folder=True)
 @parameter_options
 @click.option(
     "--many",
@@ -126,11 +121,21 @@ def submit(
     help="How many jobs at once; each has a kernel of its own.",
 )
 @click.option("--once", is_flag=True, help="End when nothing is to be done now; do not wait for more.")
+@click.option(
+    "--notebook-runs",
+    is_flag=True,
+    help="Also go on with runs that notebooks have left behind: parked ones, and those whose kernel died.",
+)
 @store_option
 @json_option
-def worker(concurrency: int, once: bool, store: str | None, as_json: bool) -> None:
+def worker(concurrency: int, once: bool, notebook_runs: bool, store: str | None, as_json: bool) -> None:
     """Do jobs as they come due: submitted ones, parked ones whose timer, signal, answer or approval has come, and
     those whose process is gone.
+
+    With --notebook-runs, also the cells that were begun by hand, in JupyterLab, say, as `jupyter durable resume RUN` does:
+    the newest run of a notebook and name, if it is parked and need not wait any more, or if its kernel is gone without
+    a word. Not what somebody interrupted (a kernel that is restarted or shut down is interrupted), nor what
+    failed: that is the person's who did it. `jupyter durable ls` lists what there is, however old, and `cancel` ends it.
 
     As many workers as you like may share a store: a job is done by one of them at a time. SIGTERM and Ctrl+C interrupt
     what runs, save it, and leave it to the others; a second one does not wait. Exit code 0, also then.
@@ -143,6 +148,7 @@ def worker(concurrency: int, once: bool, store: str | None, as_json: bool) -> No
         at_work = Worker(
             journal,
             concurrency=concurrency,
+            notebook_runs=notebook_runs,
             event=lines.event if lines is not None else lambda kind, **facts: None,
             tell=lambda line: click.echo(line, err=True),
         )

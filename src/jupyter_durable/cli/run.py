@@ -41,70 +41,89 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
 NEVER = float("inf")
 
 
-def runner_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how a job is run."""
-    for option in (
-        click.option("--kernel", metavar="NAME", help="Use this kernel. Default: the notebook's own."),
-        click.option(
-            "--hang-after",
-            type=Seconds(),
-            default="120",
-            show_default=True,
-            metavar="TIME",
-            help="End a kernel, and start it again, that does not answer for so long (busy is not silent).",
-        ),
-        click.option(
-            "--park-after",
-            type=Seconds(),
-            default="30",
-            show_default=True,
-            metavar="TIME",
-            help="Leave when nothing but waiting is to be done for so long: a timer, a person, a signal. `never`: stay.",
-        ),
-        click.option(
-            "--timeout",
-            type=click.IntRange(min=1),
-            metavar="SECONDS",
-            help="Interrupt a cell that takes longer. Default: none does.",
-        ),
-        click.option(
-            "--max-restarts",
-            type=click.IntRange(min=0),
-            default=5,
-            show_default=True,
-            metavar="N",
-            help="Give up when the kernel died more than N times without the job getting any further.",
-        ),
-    ):
-        command = option(command)
-    return command
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that give parameters."""
-    for option in (
-        click.option(
-            "-f",
-            "--parameters-file",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="Parameters from a .json, .toml or .yaml file; -p goes before it.",
-        ),
-        click.option(
-            "-p",
-            "--parameter",
-            "given",
-            nargs=2,
-            multiple=True,
-            metavar="NAME VALUE",
-            help="Assign a variable after the cell tagged `parameters`. VALUE may be a number, true, false, null, JSON, or text.",
-        ),
-    ):
-        command = option(command)
-    return command
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, in the order in which the help lists them."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say only what a person should know.")
+def output_option(says: str, *, folder: bool = False) -> Decorator:
+    """`-o`. `folder`: it may be one."""
+    kind = click.Path(path_type=Path, dir_okay=folder)
+    return click.option("-o", "--output", type=kind, metavar="OUT", help=says)
+
+
+parameter_options = together(
+    click.option(
+        "-p",
+        "--parameter",
+        "given",
+        nargs=2,
+        multiple=True,
+        metavar="NAME VALUE",
+        help="Assign a variable after the cell tagged `parameters`. VALUE may be a number, true, false, null, JSON, or text.",
+    ),
+    click.option(
+        "-f",
+        "--parameters-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Parameters from a .json, .toml or .yaml file; -p goes before it.",
+    ),
+)
+"""What is assigned: `run`, `submit`."""
+
+runner_options = together(
+    click.option(
+        "--max-restarts",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="Give up when the kernel died more than N times without the job getting any further.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.IntRange(min=1),
+        metavar="SECONDS",
+        help="Interrupt a cell that takes longer. Default: none does.",
+    ),
+    click.option(
+        "--park-after",
+        type=Seconds(),
+        default="30",
+        show_default=True,
+        metavar="TIME",
+        help="Leave when nothing but waiting is to be done for so long: a timer, a person, a signal. `never`: stay.",
+    ),
+    click.option(
+        "--hang-after",
+        type=Seconds(),
+        default="120",
+        show_default=True,
+        metavar="TIME",
+        help="End a kernel, and start it again, that does not answer for so long (busy is not silent).",
+    ),
+    click.option("--kernel", metavar="NAME", help="Use this kernel. Default: the notebook's own."),
+)
+"""How a job is run: `run`, `resume`, `submit`."""
+
+here_options = together(
+    store_option,
+    runner_options,
+    click.option("-q", "--quiet", is_flag=True, help="Say only what a person should know."),
+    json_option,
+    click.pass_context,
+)
+"""What a job that is run here and now is told: `run`, `resume`."""
 
 
 def given_parameters(given: tuple[tuple[str, str], ...], file: Path | None) -> dict[str, Any]:
@@ -122,20 +141,12 @@ def how(options: dict[str, Any]) -> dict[str, Any]:
 
 @click.command()
 @click.argument("notebook", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="OUT",
-    help="Where the executed notebook goes. Default: NB.out.ipynb beside NB.ipynb, which is never modified.",
+@output_option(
+    "Where the executed notebook goes. Default: NB.out.ipynb beside NB.ipynb, which is never modified."
 )
 @parameter_options
-@store_option
 @click.option("--new", is_flag=True, help="Start afresh, even if this job was begun and not finished.")
-@runner_options
-@quiet_option
-@json_option
-@click.pass_context
+@here_options
 def run(
     ctx: click.Context,
     /,
@@ -175,18 +186,8 @@ def run(
 
 @click.command()
 @click.argument("what")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="OUT",
-    help="For a run that was begun in a notebook: where its cell's outputs go.",
-)
-@store_option
-@runner_options
-@quiet_option
-@json_option
-@click.pass_context
+@output_option("For a run that was begun in a notebook: where its cell's outputs go.")
+@here_options
 def resume(
     ctx: click.Context,
     /,

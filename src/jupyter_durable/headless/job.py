@@ -20,6 +20,7 @@ from jupyter_durable.errors import DurableError, LeaseHeldError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
 from jupyter_durable.model import FINAL, JobStatus, Owner, RunRecord, new_id
+from jupyter_durable.store.jobs import CLAIM
 
 if TYPE_CHECKING:
     from jupyter_durable.journal.ports import JournalStore
@@ -201,7 +202,7 @@ def marker(job_id: str) -> str:
     >>> marker("0199")
     'job:0199'
     """
-    return f"job:{job_id}"
+    return f"{CLAIM}{job_id}"
 
 
 def runs_of(store: JournalStore, job_id: str) -> list[RunRecord]:

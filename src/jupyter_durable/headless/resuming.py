@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jupyter_durable.clock import SystemClock
 from jupyter_durable.errors import DurableError, LeaseHeldError, RunNotFoundError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
@@ -16,7 +17,7 @@ from jupyter_durable.headless.job import METADATA, Job, default_output, marker
 from jupyter_durable.headless.parking import parked
 from jupyter_durable.headless.runner import Options
 from jupyter_durable.journal.ports import JournalStore
-from jupyter_durable.model import FINAL, JobRecord, RunRecord, new_id
+from jupyter_durable.model import FINAL, JobRecord, RunRecord
 
 
 def find(store: JournalStore, what: str, *, output: Path | None = None, url: str | None = None) -> Job:
@@ -103,36 +104,31 @@ def _of_run(store: JournalStore, run: RunRecord, output: Path | None, url: str |
             f"run {run.name!r} is {run.status}",
             hint=f"`jupyter durable show {run.id[:13]}` has its steps; run its cell again for its result",
         )
-    for alias in store.jobs():
-        if run.id in alias.spec.get("runs", ()) and alias.status not in FINAL:
-            return stored(store, alias, url)
-    return _alone(store, run, output, url)
+    try:
+        record = store.job(id_of(run))
+    except RunNotFoundError:
+        record = alone(run, SystemClock().now(), output=output)
+        store.add_alias(run.id, marker(record.id))
+    return stored(store, record, url)
 
 
-def _alone(store: JournalStore, run: RunRecord, output: Path | None, url: str | None) -> Job:
-    """A job that goes on with one run, and does nothing else."""
-    from jupyter_durable.clock import SystemClock
+def id_of(run: RunRecord) -> str:
+    """The id of the job that goes on with a run which was begun elsewhere: whoever makes it makes the same."""
+    return f"{run.id}.{params.digest({})}"
 
-    made = run.meta.get("code")
-    if made is None:
+
+def alone(run: RunRecord, now: float, *, output: Path | None = None) -> JobRecord:
+    """A job that goes on with one run, and does nothing else. Raises `DurableError` for one that no cell began."""
+    if run.meta.get("code") is None:
         raise DurableError(
             f"run {run.name!r} was not begun by a cell",
             hint=f"call it where it was defined: {run.notebook or 'the script with durable.run'}",
         )
-    notebook = Path(run.notebook) if run.notebook else Path.cwd() / f"{_file_name(run.name)}.ipynb"
+    notebook = Path(run.notebook or f"{_file_name(run.name)}.ipynb")
+    if not notebook.parent.is_dir() or not run.notebook:  # it came from another machine
+        notebook = Path.cwd() / notebook.name
     out = output or notebook.with_name(f"{notebook.stem}.{_file_name(run.name)}.out.ipynb")
-    job_id = f"{new_id(SystemClock().now())}.{params.digest({})}"
-    store.add_alias(run.id, marker(job_id))
-    return Job(
-        job_id,
-        notebook,
-        out.resolve(),
-        _of_cell(run.id),
-        {},
-        url or store.url,
-        journal=store,
-        runs_too=(run.id,),
-    )
+    return JobRecord(id_of(run), str(notebook), str(out.resolve()), now, now, spec={"runs": [run.id]})
 
 
 def _file_name(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.errors import DurableError, LeaseHeldError, LeaseLost
+from jupyter_durable.headless.adopting import Adopting, over
 from jupyter_durable.headless.holding import Hold
 from jupyter_durable.headless.parking import BESIDE, parked
 from jupyter_durable.headless.resuming import options_of, stored
@@ -37,6 +38,8 @@ _MOST_ABANDONED = 10
 class Worker:
     """Does jobs of one store. `event(kind, job=…, **facts)` and `tell(line)` say what happens; any thread may call them.
 
+    `notebook_runs`: also what was begun by hand in notebooks, and left behind there; see `adopting`.
+
     `done` counts the calls of jobs that ended, by how they ended.
 
     >>> from jupyter_durable.store import connect
@@ -49,6 +52,7 @@ class Worker:
         store: JournalStore,
         *,
         concurrency: int = 1,
+        notebook_runs: bool = False,
         event: Callable[..., None] = lambda kind, **facts: None,
         tell: Callable[[str], None] = lambda line: None,
         clock: Clock | None = None,
@@ -59,6 +63,7 @@ class Worker:
         self._event = event
         self._tell = tell
         self._clock = clock or SystemClock()
+        self._adopting = Adopting(store, self._clock) if notebook_runs else None
         self._owner = this_owner("jupyter durable worker")
         self._lock = threading.Lock()
         self._at: dict[str, tuple[threading.Thread, Control]] = {}
@@ -96,6 +101,8 @@ class Worker:
 
     def _look(self, *, sure: bool) -> bool:
         """Whether something may be to be done."""
+        if self._adopting is not None:
+            self._adopting.look(sure=sure)
         version, now, moment = self._store.version(), self._clock.now(), self._clock.monotonic()
         if version != self._version:
             self._version = version
@@ -132,6 +139,9 @@ class Worker:
         if report.get(ABANDONED, 0) > _MOST_ABANDONED:
             why = f"{report[ABANDONED]} workers have ended while they were at it"
             self._leave(record, "gave_up", {**report, "status": "gave_up", "error": why})
+            return True
+        if (ended := over(self._store, record)) is not None:
+            self._leave(record, ended, {**report, "status": ended})
             return True
         found = parked(self._store, record.id)
         if found.beside:  # in a notebook, say: it is in good hands

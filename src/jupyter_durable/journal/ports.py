@@ -68,7 +68,7 @@ class JournalStore(Protocol):
         job_id: str | None = None,
         limit: int | None = None,
     ) -> list[RunRecord]:
-        """Matching rows, newest first. `notebook` also matches a run's path aliases."""
+        """Matching rows, newest first. `notebook` also matches a run's path aliases; an empty `job_id` the runs of none."""
         ...
 
     def update_run(
@@ -286,6 +286,13 @@ class JournalStore(Protocol):
 
         Never one that somebody advances, that waits, or that a run which stays was forked from; with `keep_failed` none
         that failed or was interrupted. Safe beside others that write. `dry_run`: only say.
+        """
+        ...
+
+    def shrink(self) -> tuple[int, int]:
+        """Give what is free inside the file back to the file system: its bytes before and after. Others wait meanwhile.
+
+        Raises `LeaseHeldError` if somebody advances a run or is at a job, and `StoreError`, if there is no room to do it in.
         """
         ...
 

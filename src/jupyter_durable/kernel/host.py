@@ -108,12 +108,13 @@ class KernelHost:
     """The `bracket.Host` of one shell, and what `%durable` asks about its kernel.
 
     running: ids of the runs being executed here. executed: those that were (not: restored), with the id
-    of their cell. left: how each run left its inputs when it stopped.
+    of their cell. generations: that of the lease with which each was. left: how each run left its inputs when it stopped.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.executed: dict[str, str | None] = {}
+        self.generations: dict[str, int] = {}
         self.left: dict[str, dict[str, Any]] = {}
         self._cells: dict[int, _Cell] = {}
         self._lock = threading.RLock()  # cells of subshells begin in threads of their own
@@ -360,6 +361,7 @@ class KernelHost:
             self.left[run.id] = fingerprint(launched.snapshot.state, self.shell.user_ns, digest)
         if not launched.restored:
             self.executed[run.id] = opened.place.cell_id if opened.place.has_cell_id else None
+            self.generations[run.id] = run.lease.generation if run.lease is not None else 0
 
     def _report(
         self, opened: _Cell, status: str, leaf: BaseException | None, error: BaseException | None

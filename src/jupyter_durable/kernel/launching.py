@@ -224,7 +224,8 @@ class Launch:
             self.given,
             changed=code,
             differing=other,
-            executed_here=record is not None and record.id in self.host.executed,
+            # What parked here and came to its end elsewhere has a result that this kernel has not shown yet.
+            executed_here=record is not None and self.host.generations.get(record.id) == record.generation,
             running_here=record is not None and record.id in self.host.running,
         )
 

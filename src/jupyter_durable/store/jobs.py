@@ -25,6 +25,7 @@ from jupyter_durable.store.rows import (
     Rows,
     RunRow,
     Transaction,
+    from_json,
     owner_json,
     to_job,
     to_json,
@@ -36,6 +37,8 @@ ABANDONED = "abandoned"
 """In the report of a job: how often those who held it have been gone, since it was left last."""
 DUE = "due"
 """In the report of a job that somebody has taken: when it was due."""
+CLAIM = "job:"
+"""How the alias of a run begins that a job goes on with which did not begin it; the job's id follows."""
 
 
 class Jobs(Journals):
@@ -79,7 +82,7 @@ class Jobs(Journals):
         now = self._clock.now()
         with self._reading() as rows:
             held = rows.held_jobs()
-        return [to_job(self._genuine(row)) for row in held if not _holds(row, now)]
+        return [to_job(self._genuine(row)) for row in held if not holds(row, now)]
 
     # -- being at it -----------------------------------------------------------------------------
 
@@ -88,7 +91,7 @@ class Jobs(Journals):
         with self._reading() as rows:  # looking costs no transaction
             now = self._clock.now()
             due = rows.next_due()
-            if (due is None or due > now) and all(_holds(row, now) for row in rows.held_jobs()):
+            if (due is None or due > now) and all(holds(row, now) for row in rows.held_jobs()):
                 return None
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             now = self._clock.now()
@@ -104,10 +107,10 @@ class Jobs(Journals):
         held = rows.held_jobs()
         busy: Counter[str] = Counter()
         for row in held:
-            if _holds(row, now):
+            if holds(row, now):
                 busy.update(list(_limits(row)))
         for row in held:  # what somebody left behind goes on first: it has begun
-            if not _holds(row, now) and row.id not in skip and _fits(row, busy):
+            if not holds(row, now) and row.id not in skip and _fits(row, busy):
                 return self._genuine(row)
         at = 0
         while found := rows.due_jobs(now, _PAGE, at):
@@ -121,7 +124,7 @@ class Jobs(Journals):
         """See `JournalStore`."""
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             row, now = self._job(rows, job_id), self._clock.now()
-            if row.owner is not None and _holds(row, now):
+            if row.owner is not None and holds(row, now):
                 holder, _ = to_owner(row.owner)
                 if not leases.is_same(holder, owner):
                     raise LeaseHeldError(
@@ -195,7 +198,7 @@ class Jobs(Journals):
         """See `JournalStore`."""
         with self._turn, self._backstop, self._writing(durable=True) as rows:
             row = self._job(rows, job_id)
-            if row.status not in only or (row.owner is not None and _holds(row, self._clock.now())):
+            if row.status not in only or (row.owner is not None and holds(row, self._clock.now())):
                 return False
             self._put(
                 rows,
@@ -225,7 +228,7 @@ class Jobs(Journals):
             now, gone = self._clock.now(), 0
             for job_id in job_ids:
                 row = rows.job(job_id)
-                if row is not None and not (row.owner is not None and _holds(row, now)):
+                if row is not None and not (row.owner is not None and holds(row, now)):
                     rows.drop_job(row.job)
                     gone += 1
             rows.commit()
@@ -238,9 +241,13 @@ class Jobs(Journals):
         """Something has come for a run: its job, if that waits, is due."""
         while row.job_id is None and row.parent_id is not None:  # a child run's inbox is for its job, too
             row, _ = self._found(rows, row.parent_id)
-        job = rows.job(row.job_id) if row.job_id is not None else None
-        if job is not None and job.status == "waiting" and job.owner is None and (job.due_at or at + 1) > at:
-            self._put(rows, self._genuine(job)._replace(due_at=at))
+        claims = [alias.removeprefix(CLAIM) for alias in from_json(row.aliases) if alias.startswith(CLAIM)]
+        for job_id in [*([row.job_id] if row.job_id is not None else []), *claims]:
+            job = rows.job(job_id)
+            if job is None or job.status != "waiting" or job.owner is not None:
+                continue
+            if (job.due_at or at + 1) > at:
+                self._put(rows, self._genuine(job)._replace(due_at=at))
 
     def _put(self, rows: Transaction, row: JobRow) -> JobRow:
         row = row._replace(mac=self._seals.job(row))
@@ -290,7 +297,7 @@ def _row(job: JobRecord) -> JobRow:
     )
 
 
-def _holds(row: JobRow, now: float) -> bool:
+def holds(row: JobRow, now: float) -> bool:
     """Whether whoever holds the job is still at it."""
     return row.owner is not None and row.expires_at > now and not leases.is_gone(to_owner(row.owner)[0])
 

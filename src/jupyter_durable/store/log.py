@@ -119,6 +119,15 @@ class Writer(Tables):
         with contextlib.suppress(StoreError):
             self._all("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def vacuum(self) -> None:
+        """Write the file anew, without what is free in it, instead of the transaction that is under way."""
+        self._do("ROLLBACK")
+        self._do("VACUUM")
+        if self._pages:
+            # All of it went through the log: it is folded in, and cut off.
+            self._all("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._used = 0
+
     def grow(self, log: Path) -> None:
         """Grow the log to its size, by a transaction that spills into it and is undone.
 

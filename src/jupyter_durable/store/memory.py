@@ -85,7 +85,7 @@ class _Tables:
                 (status is None or (head is not None and head.status == status))
                 and (name is None or row.name == name)
                 and (notebook is None or row.notebook == notebook or notebook in from_json(row.aliases))
-                and (job_id is None or row.job_id == job_id)
+                and (job_id is None or row.job_id == (job_id or None))
                 and (deleted or not is_deleted(row))
             ):
                 found.append((row, head))
@@ -294,6 +294,11 @@ class MemoryStore(RowStore):
     def close(self) -> None:
         """Every other call after it raises `StoreError`. May be repeated."""
         self._closed = True
+
+    def shrink(self) -> tuple[int, int]:
+        """See `JournalStore`: there is no file."""
+        self._check_open()
+        return 0, 0
 
     def backup(self, path: Path) -> None:
         """See `JournalStore`."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jupyter_durable.errors import IntegrityError, LeaseHeldError, RunNotFoundError
 from jupyter_durable.model import FINAL, Collected
 from jupyter_durable.store import leases, lineage
-from jupyter_durable.store.jobs import Jobs
+from jupyter_durable.store.jobs import Jobs, holds
 from jupyter_durable.store.rows import (
     HeadRow,
     Registry,
@@ -144,9 +144,9 @@ class Retention(Jobs):
         jobs = self._old_jobs(older_than, keep_failed, everything, {row.id for row in free}, now)
         estimate = self._weight(free, found)
         if dry_run:
-            return Collected(
-                tuple(row.id for row in free), tuple(jobs), kept, before, max(before - estimate, 0), 0, 0
-            )
+            after = max(before - estimate, 0)
+            going = tuple(row.id for row in free)
+            return Collected(going, tuple(jobs), kept, before, after, file_bytes=self._file_bytes())
         gone: list[str] = []
         for at in range(0, len(free), _FEW):
             gone += self._delete_some([row.id for row in free[at : at + _FEW]])
@@ -154,7 +154,26 @@ class Retention(Jobs):
         aside, dropped = self._sweep(now, horizon)
         with self._reading() as rows:
             after = rows.used_bytes()
-        return Collected(tuple(gone), tuple(jobs), kept, before, after, aside, dropped)
+        return Collected(tuple(gone), tuple(jobs), kept, before, after, aside, dropped, self._file_bytes())
+
+    def _file_bytes(self) -> int:
+        """The size of the store's file, if it has one."""
+        return 0
+
+    def _check_idle(self, rows: Rows) -> None:
+        """Raise `LeaseHeldError` if somebody advances a run, or is at a job."""
+        now = self._clock.now()
+        heads = rows.select(status=None, name=None, notebook=None, job_id=None, limit=None)
+        held = [head for _, head in heads if head is not None and head.expires_at > now and is_held(head)]
+        owners = [head.owner for head in held] + [row.owner for row in rows.held_jobs() if holds(row, now)]
+        if not owners:
+            return
+        holder, _ = to_owner(str(owners[0]))
+        raise LeaseHeldError(
+            f"the file cannot shrink now: {holder} is at work in the store, and would have to wait",
+            owner=str(holder),
+            hint="stop your workers and let what runs come to its end; then `jupyter durable gc --vacuum`",
+        )
 
     def _delete_some(self, run_ids: Sequence[str]) -> list[str]:
         gone: list[str] = []

@@ -288,6 +288,20 @@ class SqliteStore(RowStore):
             finally:
                 connection.close()
 
+    def _file_bytes(self) -> int:
+        with self._read_guard:
+            return self._reader.whole_bytes()
+
+    def shrink(self) -> tuple[int, int]:
+        """See `JournalStore`."""
+        before = self._file_bytes()
+        # In the writer's turn and under its lock, where SQLite needs one: whoever comes meanwhile waits for it.
+        with self._turn, self._backstop, self._writing(durable=True) as rows:
+            self._check_idle(rows)
+            self._writer.vacuum()
+        self._flush()
+        return before, self._file_bytes()
+
     def backup(self, path: Path) -> None:
         """See `JournalStore`."""
         self._check_usable()

@@ -133,6 +133,9 @@ class Tables:
             if value is not None:
                 tests.append(test)
                 values.append(value)
+        if job_id == "":
+            tests[-1] = "r.job_id IS NULL"
+            values.pop()
         if notebook is not None:
             tests.append("(r.notebook = ? OR EXISTS (SELECT 1 FROM json_each(r.aliases) WHERE value = ?))")
             values += (notebook, notebook)
@@ -221,6 +224,11 @@ class Tables:
             self._all(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size)
+
+    def whole_bytes(self) -> int:
+        """The size of the file, once the log is folded into it."""
+        pages, size = (self._all(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
+        return int(pages * size)
 
     def job(self, job_id: str) -> JobRow | None:
         found = self._all(f"{_JOB} WHERE id = ?", (job_id,))
