@@ -282,6 +282,36 @@ unrelated = object()
     assert fresh.check("isinstance(hits[0], Hit), 'unrelated' in globals()").result == "(True, False)"
 
 
+def test_the_first_line_says_arguments_whose_classes_are_yet_to_come_back(
+    make_kernel: MakeKernel, tmp_path: Path
+) -> None:
+    """What the notebook defines is restored when the run is taken up; what will happen is said before."""
+    setup = """
+from dataclasses import dataclass
+from enum import Enum
+Colour = Enum("Colour", "RED GREEN")
+@dataclass
+class Wall:
+    colours: set
+    height: int = 3
+@durable.tool
+def paint(wall, colour):
+    trace(f"paint {colour.name}")
+    return wall.height
+"""
+    cell = "%%durable house\npaint(Wall({Colour.RED}), colour=Colour.GREEN)"
+    dying = ready(make_kernel, tmp_path, TOOLS, setup, JUPYTER_DURABLE_CRASH_AT="after-call:1")
+    with pytest.raises(KernelDied):
+        dying.run(cell)
+
+    reply = ready(make_kernel, tmp_path).check(cell)
+
+    assert lines(reply)[0].endswith(
+        "1 in doubt, continues at paint(Wall(colours={Colour.RED}, height=3), colour=Colour.GREEN)"
+    )
+    assert calls(tmp_path) == ["paint GREEN", "paint GREEN"]
+
+
 # -- interrupts ------------------------------------------------------------------------------------------
 
 

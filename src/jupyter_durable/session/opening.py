@@ -33,9 +33,10 @@ from jupyter_durable.runtime.ports import OutputPort
 from jupyter_durable.runtime.run import LiveRun, Options
 from jupyter_durable.session.change import EXCHANGES, FORKED, Change
 from jupyter_durable.store.leases import is_gone, is_same, this_owner
-from jupyter_durable.timeline import view
+from jupyter_durable.timeline import inert, view
 
 _PICKLE = "pickle"
+_PLAIN = ("json1", "bytes1", "tree1")  # codecs of what has no pickle in it
 END = "end"
 """What may be said instead of a step: after the last one recorded."""
 NOWHERE = (-1, -1)
@@ -444,20 +445,23 @@ class Session:
         return decode
 
     def renderer(self, record: RunRecord) -> view.Render:
-        """Renders payloads of the run's journal for people; pickles are named, never loaded."""
+        """Renders payloads of the run's journal for people; pickles are named, never loaded, and code may be missing."""
         lineage = self._lineage(record)
 
+        def value_of(payload: Payload, bind: str) -> Any:
+            if payload.codec in _PLAIN:
+                try:
+                    return self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
+                except Exception:  # noqa: BLE001, S110 - its class is another now, or the notebook's and not there yet
+                    pass
+            return inert.look(self.codec, payload, bind=bind, load=self.store.chunk)
+
         def render(payload: Payload, seq: int, name: str) -> str:
-            if payload.codec.startswith(_PICKLE):
-                return "<pickled>"
             bind = next((run for run, upto in lineage if seq <= upto), record.id)
-            try:
-                value = self.codec.decode(payload, bind=bind, load=self.store.chunk, hide=True)
-                if name and isinstance(value, tuple | list) and len(value) == 2:
-                    return show_call(name, tuple(value[0]), dict(value[1]))
-                return show(value)
-            except Exception as error:  # noqa: BLE001 - a listing must not fail for one value
-                return f"<{type(error).__name__}>"
+            value = inert.glance(lambda: value_of(payload, bind))
+            if name and isinstance(value, tuple | list) and len(value) == 2:
+                return show_call(name, tuple(value[0]), dict(value[1]))
+            return show(value)
 
         return render
 
