@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import uuid
 
@@ -309,6 +310,42 @@ def test_a_result_that_cannot_be_stored_is_an_error_that_names_the_path(bench: B
         bench.new(make)
     assert "['rows'][1]" in str(caught.value)
     assert bench.effects["make()"] == 1
+
+
+def test_a_partial_is_of_the_kind_of_its_function(bench: Bench) -> None:
+    """Async, if that is; as a step, and as a tool that is called like it."""
+    made: list[str] = []
+
+    async def fetch(q: str, times: int = 1) -> str:
+        made.append(q)
+        return q * times
+
+    twice = durable.tool(functools.partial(functools.partial(fetch, times=3), times=2))
+
+    async def agent() -> list[str]:
+        return [
+            await durable.step("part", functools.partial(fetch, "ab")),
+            durable.step("int", functools.partial(int, base=2), "11"),
+            await twice("cd"),
+        ]
+
+    bench.crash("after-outcome", 2, agent)
+    assert bench.resume(agent) == ["ab", 3, "cdcd"]
+    assert made == ["ab", "cd"]
+    assert [step.name for step in bench.steps()] == ["part", "int", "fetch"]
+
+
+def test_a_coroutine_that_nothing_awaited_says_so(bench: Bench) -> None:
+    """A sync wrapper around an async function returns one: the error says what to do, not what pickle says."""
+
+    async def fetch() -> str:
+        return "page"
+
+    made = fetch()
+    with pytest.raises(EncodingError) as caught:
+        bench.new(bench.tool(lambda: made, name="fetch"))
+    made.close()
+    assert "async def" in (caught.value.hint or "")
 
 
 def test_arguments_changed_in_place_are_changed_again_on_replay(bench: Bench) -> None:

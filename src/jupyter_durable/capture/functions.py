@@ -8,6 +8,7 @@ import inspect
 import time as _time
 import uuid as _uuid
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
 from typing import Any, TypeVar, overload
 
 from jupyter_durable.capture.forms import SignatureForm
@@ -86,7 +87,7 @@ def tool(
 
     def decorate(target: Any) -> Any:
         spec = Spec(
-            name or getattr(target, "__qualname__", type(target).__qualname__).rpartition("<locals>.")[2],
+            name or _name(target).rpartition("<locals>.")[2],
             effect=effect,
             retry=retry,
             timeout=timeout,
@@ -104,7 +105,7 @@ def tool(
 
 def wrap(fn: Any, spec: Spec) -> Any:
     """`fn` with every call a step as `spec` says; the wrapper is of the same kind as the function."""
-    call = fn if inspect.isroutine(fn) else getattr(fn, "__call__", fn)  # noqa: B004 - the bound method, not a test
+    call = _called(fn)
     if isinstance(fn, staticmethod | classmethod):
         return type(fn)(wrap(fn.__func__, spec))
     if spec.form is None:
@@ -114,8 +115,19 @@ def wrap(fn: Any, spec: Spec) -> Any:
 
         @functools.wraps(fn)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            async for item in stream_async(spec, fn, args, kwargs):
-                yield item
+            inner = stream_async(spec, fn, args, kwargs)
+            with suppress(StopAsyncIteration):
+                item = await anext(inner)
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        await inner.aclose()
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - thrown in: the tool's to handle
+                        item = await inner.athrow(error)
+                    else:
+                        item = await inner.asend(sent)
 
     elif inspect.isgeneratorfunction(call):
 
@@ -146,12 +158,22 @@ def step(name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any
     42
     """
     spec = Spec(name, form=SignatureForm(fn))
-    call = fn if inspect.isroutine(fn) else getattr(fn, "__call__", fn)  # noqa: B004
-    while isinstance(call, functools.partial):
-        call = call.func
-    if inspect.iscoroutinefunction(call):
+    if inspect.iscoroutinefunction(_called(fn)):
         return perform_async(spec, fn, args, kwargs)
     return perform(spec, fn, args, kwargs)
+
+
+def _name(fn: Any) -> str:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return getattr(fn, "__qualname__", None) or type(fn).__qualname__
+
+
+def _called(fn: Any) -> Any:
+    """What a call of `fn` calls, and so what kind of call it is."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn if inspect.isroutine(fn) else getattr(fn, "__call__", fn)  # noqa: B004 - the bound method, not a test
 
 
 def idempotency_key() -> str:

@@ -23,6 +23,7 @@ and values where a pickled part shares an object with another part, are pickled 
 
 from __future__ import annotations
 
+import types
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -49,6 +50,10 @@ _STR = frozenset({str})
 _PAIRS = frozenset({"ordereddict", "defaultdict"})
 _ROW = 4  # a name and its value may stand side by side in a sequence as short as this: a header
 _DIGITS = 2000  # bits; JSON numbers up to here, far below the interpreter's limit on digits
+
+
+_LIVE_OBJECT = "return plain data (text, numbers, a dataclass) instead of the live object, or make the object inside the tool"
+_NOT_AWAITED = "nothing has awaited it: make the function async (`async def`, a decorator's wrapper and a lambda, too) and await it"
 
 
 class Unstorable(Exception):  # noqa: N818 - internal: becomes an EncodingError with its path
@@ -411,8 +416,7 @@ class Writer(Chunker):
             blamed, path = pickling.blame(value)
             failure = Unstorable(
                 f"a <{type(blamed).__name__}> cannot be stored ({short(error, 120)})",
-                "return plain data (text, numbers, a dataclass) instead of the live object, "
-                "or make the object inside the tool",
+                _NOT_AWAITED if isinstance(blamed, types.CoroutineType) else _LIVE_OBJECT,
             )
             failure.path.extend(reversed(path))
             raise failure from error
