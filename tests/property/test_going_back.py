@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_schedules import steady, trees
-from workloads import Life, Node, World, agent
+from walking import agent
+from workloads import Life, Node, World
 
 from jupyter_durable.journal.edits import outermost
 from jupyter_durable.runtime.run import ReplayEnd

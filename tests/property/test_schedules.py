@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from walking import agent
 from workloads import (
     ASYNC_KINDS,
     THREAD_KINDS,
@@ -28,7 +29,6 @@ from workloads import (
     Try,
     Workers,
     World,
-    agent,
 )
 
 from jupyter_durable.errors import DivergenceError
