@@ -14,7 +14,7 @@ import { Actions, plain } from "./actions.js";
 import { addCommands } from "./commands.js";
 import { Live } from "./live.js";
 import { Watched } from "./notebooks.js";
-import { RunsPanel } from "./panel.js";
+import { durableIcon, RunsPanel } from "./panel.js";
 import { factory } from "./renderer.js";
 import { Resumer } from "./resume.js";
 import { PLUGIN, Preferences } from "./settings.js";
@@ -43,7 +43,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load("jupyter_durable");
     const live = new Live(app.serviceManager.serverSettings);
     const preferences = new Preferences();
-    const resumer = new Resumer(trans);
+    const resumer = new Resumer(trans, (run) => live.runs.get(run.id)?.updated !== run.updated);
     const actions = new Actions(app, live, tracker, documents, resumer, labShell !== null, trans);
 
     rendermime.addFactory(factory(live));
@@ -75,7 +75,10 @@ const plugin: JupyterFrontEndPlugin<void> = {
       app.shell.activateById(panel.id);
     };
     app.commands.addCommand("jupyter-durable:show-panel", {
-      label: trans.__("Show Durable Runs"),
+      label: (args) => (args.toolbar ? "" : trans.__("Show Durable Runs")),
+      caption: trans.__("Runs of durable cells: this notebook's, and all others"),
+      icon: (args) => (args.toolbar ? durableIcon : undefined),
+      isVisible: (args) => !args.toolbar || labShell === null, // Lab has the side bar's tab; Notebook shows none
       describedBy: { args: { type: "object", properties: {} } },
       execute: show,
     });

@@ -123,7 +123,8 @@ export class Watched {
       if (!this.preferences.badges || !isDurable(like)) continue;
       seen.add(cell);
       const run = this.live.runs.ofCell(this.path, like);
-      const state = stateOf(run);
+      const resuming = run !== undefined && isResumable(run) && this.resumer.isUnderWay(run.id);
+      const state = resuming ? "running" : stateOf(run);
       let widget = this.badges.get(cell);
       if (!widget) {
         const layout = cell.layout as PanelLayout | null;
@@ -138,7 +139,7 @@ export class Watched {
         this.badges.set(cell, widget);
         cell.disposed.connect(() => this.badges.delete(cell));
       }
-      const says = badge(this.trans, run, now);
+      const says = resuming ? this.trans.__("resuming…") : badge(this.trans, run, now);
       const key = `${run?.id ?? ""} ${state} ${says}`;
       if (widget.node.dataset.key === key) continue;
       widget.node.dataset.key = key;
@@ -148,6 +149,7 @@ export class Watched {
         icon(SIGNS[state]),
         h("span", { class: "jp-durable-says" }, says),
         run !== undefined &&
+          !resuming &&
           isResumable(run) &&
           button(this.trans.__("Resume"), "resume", () => void this.actions.resume(run)),
         run !== undefined && button(this.trans.__("Timeline"), "open", () => this.actions.open(run.id)),

@@ -8,7 +8,7 @@ import type { Actions } from "./actions.js";
 import { button, h, icon, redraw } from "./dom.js";
 import type { Live } from "./live.js";
 import type { Filter } from "./logic/runs.js";
-import { asked, ICONS, isOver, isResumable, matches } from "./logic/runs.js";
+import { ICONS, isOver, isResumable, matches } from "./logic/runs.js";
 import { fileName } from "./logic/words.js";
 import { action, facts, prompt, where, word } from "./says.js";
 import type { RunItem, Wait } from "./types.js";
@@ -247,7 +247,7 @@ export class RunsPanel extends Widget {
           },
           h("span", { class: "jp-durable-state" }, icon(ICONS[run.status])),
           h("span", { class: "jp-durable-name" }, run.name),
-          h("span", { class: "jp-durable-word" }, status),
+          h("span", { class: "jp-durable-word" }, run.status === "interrupted" && stopped ? null : status),
           h("span", { class: "jp-durable-facts" }, [stopped, says].filter(Boolean).join(" · ")),
           elsewhere && h("span", { class: "jp-durable-facts", title: elsewhere }, fileName(elsewhere)),
         ),
@@ -316,10 +316,5 @@ export class RunsPanel extends Widget {
     const at = rows.findIndex((row) => row.closest("li") === (event.target as HTMLElement).closest("li"));
     rows[at + step]?.focus();
     event.preventDefault();
-  }
-
-  /** Everything that waits for a person, for those who only count. */
-  static count(live: Live): number {
-    return live.runs.waiting().filter(({ run }) => asked(run).length).length;
   }
 }

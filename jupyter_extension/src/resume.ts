@@ -4,6 +4,7 @@ import type { Cell } from "@jupyterlab/cells";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { NotebookActions } from "@jupyterlab/notebook";
 import type { ISessionContext } from "@jupyterlab/apputils";
+import { Notification } from "@jupyterlab/apputils";
 import type { Kernel } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { Signal } from "@lumino/signaling";
@@ -20,6 +21,7 @@ export interface Wanting {
 }
 
 const PATIENCE = 120_000;
+const SILENCE = 20_000;
 
 /** The cells of a notebook, as the logic looks at them. */
 export function cellsOf(panel: NotebookPanel): CellLike[] {
@@ -36,7 +38,11 @@ export class Resumer {
   readonly changed = new Signal<this, void>(this);
   private under = new Set<string>();
 
-  constructor(private readonly trans: TranslationBundle) {}
+  /** `moved`: whether anything has come of a run since it looked like that. */
+  constructor(
+    private readonly trans: TranslationBundle,
+    private readonly moved: (run: RunItem) => boolean,
+  ) {}
 
   /** Whether a run's cell is being run again. */
   isUnderWay(run: string): boolean {
@@ -60,8 +66,8 @@ export class Resumer {
    */
   async resume(panel: NotebookPanel, run: RunItem, prepared = false): Promise<void> {
     if (this.under.has(run.id)) return;
-    this.under.add(run.id);
-    this.changed.emit();
+    let watch = 0;
+    this.mark(run, true);
     try {
       await panel.context.ready;
       const cell = this.reveal(panel, run);
@@ -80,13 +86,33 @@ export class Resumer {
         if (these.length && !(await NotebookActions.runCells(content, these, sessionContext))) return;
       }
       content.activeCellIndex = content.widgets.indexOf(cell);
+      watch = window.setInterval(() => this.silent(panel, run), SILENCE);
       if (await NotebookActions.runCells(content, [cell], sessionContext)) return;
       const names = missing(texts(cell));
       if (names.length && !prepared) this.wanting.emit({ panel, run, names });
     } finally {
-      this.under.delete(run.id);
-      this.changed.emit();
+      window.clearInterval(watch);
+      this.mark(run, false);
     }
+  }
+
+  private mark(run: RunItem, under: boolean): void {
+    if (under) this.under.add(run.id);
+    else this.under.delete(run.id);
+    this.changed.emit();
+  }
+
+  /** Some extensions that run cells in the server lose a kernel that has died, and never say so. */
+  private silent(panel: NotebookPanel, run: RunItem): void {
+    const busy = panel.sessionContext.session?.kernel?.status === "busy";
+    if (busy || !this.under.has(run.id) || this.moved(run)) return;
+    this.mark(run, false);
+    Notification.warning(
+      this.trans.__(
+        "The cell of %1 was sent, and nothing came of it. Nothing is lost: shut the kernel down (menu Kernel) and resume again.",
+        run.name,
+      ),
+    );
   }
 
   /** A kernel that answers, with our extension loaded: started if there is none, waited for while it restarts. */

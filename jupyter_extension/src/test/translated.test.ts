@@ -49,7 +49,7 @@ function* faults(node: ts.Node): Iterable<ts.Node> {
 const found = (name: string, text: string): string[] =>
   [...faults(ts.createSourceFile(name, text, ts.ScriptTarget.ESNext, true))].map((one) => `${name}: ${one.getText()}`);
 
-test("everything that is shown goes through the translator", () => {
+void test("everything that is shown goes through the translator", () => {
   const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter(
     (name) => name.endsWith(".ts") && !name.startsWith("test/"),
   );
@@ -60,7 +60,7 @@ test("everything that is shown goes through the translator", () => {
   );
 });
 
-test("what does not is found", () => {
+void test("what does not is found", () => {
   const told = (text: string): number => found("a.ts", text).length;
   assert.equal(told('button("Resume", key, go)'), 1);
   assert.equal(told('h("p", { title: open ? "Close" : trans.__("Open") }, `${n} steps`)'), 2);
