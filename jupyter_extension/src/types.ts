@@ -141,6 +141,7 @@ export interface Relative {
   name: string;
   status: "running" | "waiting" | "interrupted" | "failed" | "completed" | "cancelled";
   at: number;
+  step?: string;
 }
 
 /** A step. `n` is its place in journal order, from 0; `id` is what people type. */

@@ -89,7 +89,7 @@ def page(
         "id": "01a213cb-466b-7301-a35f-4a4af8833df0", "name": "research", "status": status, "now": now, "created": T0,
         "updated": now, "sessions": sessions, "steps": count, "counts": counts, "cost": 0.41, "saved": 0.19,
         "calls": count // 5, "tokens": [812_000, 92_000, 0], "unpriced": 0, "notebook": "/home/ada/research.ipynb",
-        "parent": {"id": "01a213aa-1111-7301-a35f-4a4af8833df0", "name": "research", "status": "failed", "at": 214},
+        "parent": {"id": "01a213aa-1111-7301-a35f-4a4af8833df0", "name": "research", "status": "failed", "at": 214, "step": "1.4"},
     }  # fmt: skip
     if status == "running":
         run["owner"] = "Jupyter kernel for research.ipynb (pid 4711 on ada)"

@@ -318,6 +318,7 @@ def test_debug_shows_a_failed_step_as_it_was_made(kernel: Kernel, tmp_path: Path
     assert "debug.ns.where" in said(reply)
     assert "debug.ns.asyncio" not in said(reply)
     assert "runtime/steps.py" not in said(reply)
+    assert "Functions use the names that the notebook has now" in said(reply)
     assert kernel.check("debug.args.numbers, debug.args.at, type(debug.error).__name__").result == (
         "([1, 2, 3], 7, 'IndexError')"
     )

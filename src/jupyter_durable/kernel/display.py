@@ -32,18 +32,19 @@ ICONS = {
 }
 
 _TINTS = {
-    "completed": "var(--jp-success-color1,#388e3c)",
-    "failed": "var(--jp-error-color1,#d32f2f)",
-    "waiting": "var(--jp-warn-color1,#f57c00)",
+    "completed": "var(--jp-success-color1,color-mix(in srgb,#388e3c 60%,currentColor))",
+    "failed": "var(--jp-error-color1,color-mix(in srgb,#d32f2f 60%,currentColor))",
+    "waiting": "var(--jp-warn-color1,color-mix(in srgb,#f57c00 60%,currentColor))",
 }
 _TEXT_STYLE = "\ufe0e"  # ▶ ⏸ ℹ are emoji where nothing says otherwise
 
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px)"
-_LINE = f"{_FONT};color:var(--jp-ui-font-color2,#616161);margin:2px 0"
+# No colour of its own: beyond Jupyter the page may be dark.
+_LINE = f"{_FONT};opacity:.75;margin:2px 0"
 # As far from the left as what the cell prints.
 _PAD = "padding-left:var(--jp-code-padding,0)"
 _CELL = "text-align:left;padding:2px 12px 2px 0;white-space:pre-wrap;border:none"
-_HEAD = f"{_CELL};font-weight:600;color:var(--jp-ui-font-color1,#212121)"
+_HEAD = f"{_CELL};font-weight:600"
 _NARROW = 20  # characters a cell may have that is kept on one line
 _WIDTH = 88  # of an error's text; front ends break longer lines inside words
 _COMMAND = re.compile(r"(?:%{1,2}|jupyter )durable\b(?: [^\s;,()·`]+){1,4}?(?=[;,()·`]| \(|$)", re.MULTILINE)

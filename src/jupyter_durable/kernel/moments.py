@@ -2,7 +2,7 @@
 
 debug.args.url   the recorded arguments, by the names of the tool's parameters
 debug.error      what it raised, with `debug.traceback` as it was recorded
-debug.ns.notes   the names of the notebook as they were then
+debug.ns.notes   the names of the notebook as they were then; functions in it look at those of now
 debug.call()     the tool called with these arguments, outside the run; `debug.pdb()` under the debugger
 """
 
@@ -41,6 +41,7 @@ class Moment:
     def __init__(self, shell: Any, session: Session, record: RunRecord, step: RecordedStep) -> None:
         self._shell = shell
         self.run = record.name
+        self._id = record.id[:13]
         self.step = step.id
         self.name = step.name
         self.ns = SimpleNamespace()
@@ -129,6 +130,12 @@ class Moment:
         ]
         before = f"{self.run}, step {self.step}: {self.name} {self._status}"
         after = f"{NAME}.call() calls it again, outside the run; {NAME}.pdb() under the debugger"
+        own = self._shell.user_ns
+        if any(getattr(value, "__globals__", None) is own for value in vars(self.ns).values()):
+            after += (
+                f"\nFunctions use the names that the notebook has now, not those in {NAME}.ns: "
+                f"%durable goto {self._id} {self.step} brings those of then back"
+            )
         return display.table(
             ("", "VALUE"), rows, before=before, after=f"{self.traceback}\n{after}".strip("\n")
         )

@@ -24,6 +24,7 @@ from jupyter_durable.journal.index import Index, RecordedStep
 from jupyter_durable.model import FINAL, Payload, RunRecord
 from jupyter_durable.runtime.run import LiveRun
 from jupyter_durable.session import deciding
+from jupyter_durable.session.change import FORKED
 from jupyter_durable.session.opening import Session
 from jupyter_durable.session.reading import Store
 from jupyter_durable.timeline import inert, values, view
@@ -296,16 +297,19 @@ class Watch:
         parent: Relative | None = None
         if record.forked_from is not None:
             try:
-                parent = self._relative(self.store.journal.run(record.forked_from), record.base_seq)
+                parent = self._relative(self.store.journal.run(record.forked_from), record)
             except RunNotFoundError:
                 parent = None
         named = self.store.journal.runs(name=record.name, limit=200)
-        forks = [self._relative(other, other.base_seq) for other in named if other.forked_from == record.id]
+        forks = [self._relative(other, other) for other in named if other.forked_from == record.id]
         return parent, forks
 
-    def _relative(self, record: RunRecord, at: int) -> Relative:
+    def _relative(self, record: RunRecord, fork: RunRecord) -> Relative:
         status = view.run_status(record, alive=self._session.alive(record))
-        return {"id": record.id, "name": mask(record.name), "status": status, "at": at}
+        found: Relative = {"id": record.id, "name": mask(record.name), "status": status, "at": fork.base_seq}
+        if step := fork.meta.get(FORKED, {}).get("at"):
+            found["step"] = step
+        return found
 
 
 _BUDGET = {

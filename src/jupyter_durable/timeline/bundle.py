@@ -30,16 +30,16 @@ STATES = {
 }
 """Icon and word of every state of steps and runs."""
 
+# Beyond Jupyter the page may be dark, and nothing says so but the colour that its text has.
 _TINTS = {
-    "running": "var(--jp-brand-color1,#1976d2)",
-    "waiting": "var(--jp-warn-color0,#b45309)",
-    "in_doubt": "var(--jp-warn-color0,#b45309)",
-    "completed": "var(--jp-success-color0,#2e7d32)",
-    "failed": "var(--jp-error-color1,#c62828)",
+    "running": "var(--jp-brand-color1,color-mix(in srgb,#1976d2 60%,currentColor))",
+    "waiting": "var(--jp-warn-color0,color-mix(in srgb,#b45309 60%,currentColor))",
+    "in_doubt": "var(--jp-warn-color0,color-mix(in srgb,#b45309 60%,currentColor))",
+    "completed": "var(--jp-success-color0,color-mix(in srgb,#2e7d32 60%,currentColor))",
+    "failed": "var(--jp-error-color1,color-mix(in srgb,#c62828 60%,currentColor))",
 }
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px)"
-_TEXT = "color:var(--jp-ui-font-color1,#212121)"
-_QUIET = "color:var(--jp-ui-font-color2,#616161)"
+_QUIET = "opacity:.75"
 _PAD = "padding-left:var(--jp-code-padding,0)"
 _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0;border:none"
 _CODE = "font-family:monospace"
@@ -128,7 +128,7 @@ def to_html(page: Page) -> str:
             break
     brief = len(line) <= _BRIEF
     head = (
-        f'<div style="{_FONT};{_TEXT};{_PAD};margin:2px 0"><span aria-hidden="true" style="color:{_tint(run["status"])}">'
+        f'<div style="{_FONT};{_PAD};margin:2px 0"><span aria-hidden="true" style="color:{_tint(run["status"])}">'
         f'{icon}{_TEXT_STYLE}</span> <b>{escape(run["name"])}</b> {word}{f": {escape(line)}" if line and brief else ""} <span style="{_QUIET}">· {escape(summary(run))}</span>'
     )
     lines = [head]

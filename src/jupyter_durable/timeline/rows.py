@@ -115,12 +115,16 @@ class Counts(TypedDict):
 
 
 class Relative(TypedDict):
-    """A run this one was forked from, or that was forked from it, and at which entry of the journal."""
+    """A run this one was forked from, or that was forked from it, and at which entry of the journal.
+
+    `step`: where a person forked it; a fork that an edit made has none.
+    """
 
     id: str
     name: str
     status: RunStatus
     at: int
+    step: NotRequired[str]
 
 
 class RunHead(TypedDict):

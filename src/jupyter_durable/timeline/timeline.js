@@ -7,6 +7,14 @@
  *
  * What it is given are pages of rows (see `rows.py`): it keeps the rows by number, replaces what comes again, and
  * draws those in sight, once a frame. Every string is untrusted: text nodes only, no markup is ever parsed.
+ *
+ *   words · nodes · Markdown · forms from JSON schema · time    what the view is made of; they know nothing of it
+ *   the view      what comes in, drawing, rows, lanes, keys, one step, people, what the run is told
+ *   homes         `mount`, `still`, and anywidget's `render`
+ *   looks         whose colours; the style sheet
+ *
+ * One file on purpose: anywidget loads a module from a blob, which can import nothing beside it, and what the Lab
+ * extension bundles, a report embeds and other front ends load is to be the same file, as it is written.
  */
 
 /** @typedef {{at: number, text: string}} Line */
@@ -539,11 +547,12 @@ class Timeline {
     this.sizes.observe(this.grid);
     const theme = () => {
       this.colours = null;
-      this.box.classList.toggle("dark", isDark());
+      const { home, dark, calm } = looks();
+      for (const [name, is] of Object.entries({ dark, calm, jupyter: home === "jupyter", vscode: home === "vscode" })) this.box.classList.toggle(name, is);
       again();
     };
     this.themes = new MutationObserver(theme);
-    for (const one of [document.body, document.documentElement]) this.themes.observe(one, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"] });
+    for (const one of [document.body, document.documentElement]) this.themes.observe(one, { attributes: true, attributeFilter: THEMED });
     theme();
     this.clock = setInterval(() => {
       if (this.run && (this.run.status === "running" || this.waits.some((wait) => wait.until))) this.schedule("head", this.mode === "lanes" ? "lanes" : "head");
@@ -673,6 +682,7 @@ class Timeline {
     this.name.title = `run ${run.id}${run.notebook ? `\n${run.notebook}` : ""}${run.owner ? `\n${run.owner}` : ""}`;
     const worked = run.sessions.reduce((/** @type {number} */ sum, /** @type {[number, number|null]} */ [a, b]) => sum + Math.max(0, (b ?? this.now) - a), 0);
     const facts = [`${run.steps.toLocaleString("en")} step${run.steps === 1 ? "" : "s"}`, span(worked)];
+    this.box.classList.toggle("spends", run.calls > 0);
     if (run.calls) facts.push(`${count(run.tokens[0])} tokens in, ${count(run.tokens[1])} out`, run.cost || !run.unpriced ? money(run.cost) : "price unknown");
     if (run.saved) facts.push(`${money(run.saved)} saved by replay`);
     else if (run.counts.replayed) facts.push(`${run.counts.replayed.toLocaleString("en")} replayed`);
@@ -719,9 +729,9 @@ class Timeline {
     /** @param {any} one @param {string} says */
     const link = (one, says) => h("span", {}, `↱ ${says} `, button(`${one.name} ${short(one.id)}`, { class: "link", onclick: (/** @type {any} */ e) => this.source.command?.("jupyter-durable:open", { run: one.id }) || copy(one.id, e.currentTarget) }), ` (${stateOf(one.status)[1]})`);
     this.relations.replaceChildren(
-      ...(parent ? [link(parent, `forked at entry ${parent.at} from`)] : []),
-      ...(forks || []).slice(0, 5).map((/** @type {any} */ one) => link(one, `at entry ${one.at} continued as`)),
-      ...(error ? [h("span", { class: "error", text: `✗ ${error}` })] : []),
+      ...(error ? [h("p", { class: "error", text: `✗ ${error}` })] : []),
+      ...(parent ? [link(parent, `forked ${parent.step ? `at step ${parent.step} ` : ""}from`)] : []),
+      ...(forks || []).slice(0, 5).map((/** @type {any} */ one) => link(one, `${one.step ? `at step ${one.step} ` : ""}continued as`)),
       ...(log || []).slice(-2).map((/** @type {Line} */ one) => h("span", { class: "quiet", text: one.text })));
     this.relations.hidden = !this.relations.childNodes.length;
   }
@@ -880,15 +890,16 @@ class Timeline {
       return;
     }
     line.className = `row ${row.status}${row.old ? " old" : ""}${row.taken ? " taken" : ""}${row.replays ? " replayed" : ""}`;
-    const [icon, word] = stateOf(row.status);
+    // A step that was answered from the journal is completed, and says more than that.
+    const [icon, word] = row.replays && row.status === "completed" ? ["↻", "replayed"] : stateOf(row.status);
     put(state.children[0], icon + TEXT);
-    put(state.children[1], row.old ? `${word} (history)` : word);
+    put(state.children[1], word);
     put(id, row.id);
     put(what.children[0], (KINDS[/** @type {keyof typeof KINDS} */ (row.kind)] || "•") + TEXT);
     const call = row.call || row.name;
     put(what.children[1], row.kind === "model" && row.model ? `${row.name} ${row.model}` : call);
     line.title = "";
-    put(what.children[2], [row.replays ? `↻ replayed${row.replays > 1 ? ` ×${row.replays}` : ""}` : "", row.taken ? "↱ parent's" : "", (row.attempts || 1) > 1 ? `attempt ${row.attempts}` : "", row.effect === "unsafe" ? "unsafe" : "", row.old ? "history" : ""].filter(Boolean).join("  "));
+    put(what.children[2], [row.replays && row.status !== "completed" ? "↻ replayed" : "", row.taken ? "↱ parent's" : "", (row.attempts || 1) > 1 ? `attempt ${row.attempts}` : "", row.effect === "unsafe" ? "unsafe" : "", row.old ? "history" : ""].filter(Boolean).join("  "));
     const tail = row.text ? row.text.slice(-200) : row.log?.length ? row.log[row.log.length - 1].text : "";
     put(says, row.says ?? tail ?? "");
     says.classList.toggle("tail", row.says === undefined);
@@ -1065,7 +1076,12 @@ class Timeline {
     if (w > 22) {
       pen.fillStyle = hollow ? colour.fg : colour.on;
       const mark = row.status === "completed" ? (row.replays ? "↻ " : "") : `${stateOf(row.status)[0]}${TEXT} `;
-      pen.fillText(`${mark}${row.name}${w > 160 && row.took !== undefined ? `  ${span(row.took)}` : ""}`, Math.max(x, 0) + 6, 3 + high / 2);
+      const says = `${mark}${row.name}`;
+      const room = w - (Math.max(x, 0) - x) - 10;
+      const took = row.took !== undefined ? `  ${span(row.took)}` : "";
+      const most = Math.floor((room / pen.measureText(says + took).width) * (says + took).length); // about so many letters fit
+      const shown = most >= (says + took).length ? says + took : most >= says.length ? says : most > 3 ? `${says.slice(0, most - 1)}…` : "";
+      pen.fillText(shown, Math.max(x, 0) + 6, 3 + high / 2);
     }
     pen.restore();
   }
@@ -1226,8 +1242,8 @@ class Timeline {
     const lane = this.lanes.get(row.lane);
     const facts = [
       ["kind", row.kind], ["scope", lane?.name || ""], ["began", new Date(row.at * 1000).toLocaleString()],
-      ["took", row.took !== undefined ? span(row.took) : ""], ["attempts", String(row.attempts || 1)],
-      ["replayed", row.replays ? `${row.replays} time${row.replays > 1 ? "s" : ""}` : ""], ["effect", row.effect || "retryable"],
+      ["took", row.took !== undefined ? span(row.took) : ""], ["attempts", (row.attempts || 1) > 1 ? String(row.attempts) : ""],
+      ["replayed", row.replays ? `${row.replays} time${row.replays > 1 ? "s" : ""}` : ""], ["effect", row.effect || ""],
       ["model", row.model || ""], ["tokens", row.tokens ? `${row.tokens[0].toLocaleString("en")} in${row.tokens[2] ? ` (${row.tokens[2].toLocaleString("en")} cached)` : ""}, ${row.tokens[1].toLocaleString("en")} out` : ""],
       ["price", row.cost !== undefined ? money(row.cost) : row.tokens ? "unknown" : ""], ["saved by replay", row.saved ? money(row.saved) : ""],
     ].filter(([, value]) => value);
@@ -1461,13 +1477,21 @@ class Timeline {
   }
 }
 
-/** Whether the front end is dark: what it says, or else what it looks like. */
-function isDark() {
-  const body = document.body;
-  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
-  if (body.classList.contains("vscode-dark") || document.documentElement.getAttribute("theme") === "dark") return true;
-  const found = /rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?/.exec(getComputedStyle(body).backgroundColor);
-  return Boolean(found && found[4] !== "0" && Number(found[1]) + Number(found[2]) + Number(found[3]) < 300);
+/** Attributes by which front ends say how they look. */
+const THEMED = ["data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind", "data-theme", "class", "theme"];
+
+/** Whose colours are taken, and whether they are dark: what the front end says, or else what it looks like.
+ * @returns {{home: "jupyter"|"vscode"|"", dark: boolean, calm: boolean}} */
+function looks() {
+  const { body, documentElement } = document;
+  const calm = body.classList.contains("vscode-reduce-motion");
+  if (body.dataset.jpThemeLight) return { home: "jupyter", dark: body.dataset.jpThemeLight === "false", calm };
+  const kind = body.dataset.vscodeThemeKind || ["vscode-dark", "vscode-light", "vscode-high-contrast"].find((name) => body.classList.contains(name));
+  if (kind) return { home: "vscode", dark: kind === "vscode-dark" || kind === "vscode-high-contrast", calm };
+  const said = documentElement.getAttribute("theme"); // Colab
+  if (said === "dark" || said === "light") return { home: "", dark: said === "dark", calm };
+  const found = [body, documentElement].map((el) => /rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?/.exec(getComputedStyle(el).backgroundColor)).find((one) => one && one[4] !== "0");
+  return { home: "", dark: Boolean(found && Number(found[1]) + Number(found[2]) + Number(found[3]) < 300), calm };
 }
 
 /** @param {boolean} wide */
@@ -1554,26 +1578,27 @@ export function render({ model, el }) {
 const CSS = `
 :host { display: block; }
 .box-all {
-  --fg: var(--jp-ui-font-color1, var(--vscode-foreground, #1f2328));
-  --quiet: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #59636e));
-  --bg: var(--jp-layout-color1, var(--vscode-editor-background, #ffffff));
-  --bg2: var(--jp-layout-color2, var(--vscode-sideBar-background, #f3f4f6));
-  --line: var(--jp-border-color2, var(--vscode-panel-border, #d1d9e0));
+  --fg: #1f2328; --quiet: #59636e; --bg: #ffffff; --bg2: #f3f4f6; --line: #d1d9e0;
   --accent: #0b65c2; --on: #ffffff;
-  --completed: #2e7d32; --failed: #c62828; --running: #0b65c2; --waiting: #9a5b00; --in_doubt: #9a3b8f; --cancelled: #6b7280; --interrupted: #6b7280;
-  --font: var(--jp-ui-font-family, system-ui, sans-serif); --mono: var(--jp-code-font-family, ui-monospace, Menlo, Consolas, monospace);
-  --size: var(--jp-ui-font-size1, 13px);
+  --completed: #23692a; --failed: #b91c1c; --running: #0b65c2; --waiting: #9a5b00; --in_doubt: #9a3b8f; --cancelled: #6b7280; --interrupted: #6b7280;
+  --font: system-ui, sans-serif; --mono: ui-monospace, Menlo, Consolas, monospace; --size: 13px;
   font-family: var(--font); font-size: var(--size); line-height: 1.4; color: var(--fg); background: var(--bg);
   border: 1px solid var(--line); border-radius: 6px; overflow: hidden; max-width: 100%; container-type: inline-size; text-align: left;
 }
 .box-all.dark {
-  --fg: var(--jp-ui-font-color1, var(--vscode-foreground, #e6edf3));
-  --quiet: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #9aa4af));
-  --bg: var(--jp-layout-color1, var(--vscode-editor-background, #14181d));
-  --bg2: var(--jp-layout-color2, var(--vscode-sideBar-background, #20262d));
-  --line: var(--jp-border-color2, var(--vscode-panel-border, #3b434c));
+  --fg: #e6edf3; --quiet: #9aa4af; --bg: #14181d; --bg2: #20262d; --line: #3b434c;
   --accent: #6cb0ff; --on: #10151b;
   --completed: #6cc270; --failed: #ff8a80; --running: #6cb0ff; --waiting: #f2b04b; --in_doubt: #e59ad9; --cancelled: #a3abb5; --interrupted: #a3abb5;
+}
+/* Variables of a front end count only in it: others carry ipywidgets' copy of Lab's, which is light by night. */
+.box-all.jupyter {
+  --fg: var(--jp-ui-font-color1); --quiet: var(--jp-ui-font-color2); --bg: var(--jp-layout-color1); --bg2: var(--jp-layout-color2); --line: var(--jp-border-color2);
+  --font: var(--jp-ui-font-family, system-ui, sans-serif); --mono: var(--jp-code-font-family, ui-monospace, Menlo, Consolas, monospace); --size: var(--jp-ui-font-size1, 13px);
+}
+.box-all.vscode {
+  --fg: var(--vscode-foreground); --quiet: var(--vscode-descriptionForeground, var(--vscode-foreground)); --bg: var(--vscode-editor-background); --bg2: var(--vscode-sideBar-background, var(--vscode-editor-background));
+  --line: var(--vscode-contrastBorder, var(--vscode-panel-border, color-mix(in srgb, currentColor 30%, transparent)));
+  --font: var(--vscode-font-family, system-ui, sans-serif); --mono: var(--vscode-editor-font-family, ui-monospace, Menlo, Consolas, monospace); --size: var(--vscode-font-size, 13px);
 }
 [hidden] { display: none !important; }
 .away { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -1603,6 +1628,7 @@ button:focus-visible, input:focus-visible, select:focus-visible, textarea:focus-
 .meter .completed { background: var(--completed); } .meter .failed { background: var(--failed); } .meter .running { background: var(--running); }
 .meter .waiting { background: var(--waiting); } .meter .in_doubt { background: var(--in_doubt); } .meter .cancelled { background: var(--cancelled); }
 .relations { display: flex; flex-wrap: wrap; gap: 2px 14px; margin-top: 5px; font-size: 0.95em; }
+.relations p { flex: 1 0 100%; margin: 0; overflow-wrap: anywhere; }
 .note { margin-top: 6px; padding: 6px 8px; background: var(--bg2); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; }
 .note code, .result code { background: var(--bg); border: 1px solid var(--line); border-radius: 3px; padding: 1px 5px; user-select: all; overflow-wrap: anywhere; }
 .waits { border-top: 1px solid var(--line); }
@@ -1633,12 +1659,13 @@ button[aria-pressed="true"] { background: var(--bg); border-color: var(--accent)
 .zoom { display: inline-flex; gap: 3px; }
 .grid { position: relative; overflow: auto; overflow-x: hidden; overscroll-behavior: contain; }
 .pool { position: absolute; inset: 0 0 auto 0; }
-.row { position: absolute; left: 0; right: 0; height: ${ROW}px; display: grid; align-items: center; column-gap: 10px; padding: 0 10px; cursor: pointer; contain: layout style;
-  grid-template-columns: 92px 52px minmax(140px, 1.25fr) minmax(80px, 1fr) 128px 68px; white-space: nowrap; }
+.row { position: absolute; left: 0; right: 0; height: ${ROW}px; display: grid; align-items: baseline; column-gap: 10px; padding: 0 10px; cursor: pointer; contain: layout style;
+  grid-template-columns: 92px 52px minmax(140px, 1.25fr) minmax(80px, 1fr) 0 68px; white-space: nowrap; line-height: ${ROW}px; }
+.spends .row { grid-template-columns: 92px 52px minmax(140px, 1.25fr) minmax(80px, 1fr) 118px 68px; }
 .row > span { overflow: hidden; text-overflow: ellipsis; }
 .row:hover { background: var(--bg2); }
 .row[aria-selected="true"], .lane[aria-selected="true"] { background: color-mix(in srgb, var(--accent) 14%, var(--bg)); }
-.row i { font-style: normal; display: inline-block; width: 16px; text-align: center; }
+.row i { font-style: normal; display: inline-block; width: 16px; margin-right: 3px; text-align: center; }
 .row .id { color: var(--quiet); font-family: var(--mono); font-size: 0.92em; }
 .row .what { display: flex; gap: 4px; align-items: baseline; }
 .row .kind { color: var(--quiet); flex: none; }
@@ -1679,12 +1706,14 @@ table { border-collapse: collapse; font-size: 0.95em; } td, th { border: 1px sol
 img { max-width: 100%; max-height: 320px; background: #fff; }
 .message { margin: 4px 0; padding: 4px 8px; border-left: 3px solid var(--line); } .message.assistant { border-left-color: var(--accent); } .message b { color: var(--quiet); font-weight: 600; font-size: 0.92em; }
 .md .h { font-weight: 700; } .md .h1 { font-size: 1.25em; } .md .h2 { font-size: 1.12em; } .md ul, .md ol { margin: 2px 0; padding-left: 22px; } .md blockquote { margin: 2px 0; padding-left: 8px; border-left: 3px solid var(--line); color: var(--quiet); } .md p { white-space: pre-wrap; overflow-wrap: anywhere; } .md a { color: var(--accent); } .md code { background: var(--bg2); padding: 0 3px; border-radius: 3px; }
+@container (max-width: 760px) { .spends .row { grid-template-columns: 92px 52px minmax(140px, 1.25fr) minmax(80px, 1fr) 0 68px; } .row .spent { visibility: hidden; } }
 @container (max-width: 620px) {
-  .row { grid-template-columns: 22px minmax(90px, 1fr) minmax(0, 0.7fr) 58px; } .row .id, .row .spent { display: none; } .row .word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .row, .spends .row { grid-template-columns: 22px minmax(90px, 1fr) minmax(0, 0.7fr) 58px; } .row .id, .row .spent { display: none; } .row .word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .tools input[type="search"] { width: 110px; } .lane .label { width: 88px; } .chip { padding: 0 6px; font-size: 0.92em; }
   .buttons { margin-left: 0; }
 }
-@container (max-width: 420px) { .row { grid-template-columns: 22px minmax(0, 1fr) 58px; } .row .says { display: none; } .row .tags { display: none; } }
+@container (max-width: 420px) { .row, .spends .row { grid-template-columns: 22px minmax(0, 1fr) 58px; } .row .says { display: none; } .row .tags { display: none; } }
+.calm * { animation: none !important; transition: none !important; }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
 @media (forced-colors: active) { .meter span { forced-color-adjust: none; } }
 `;
