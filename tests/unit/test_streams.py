@@ -207,6 +207,41 @@ def test_an_edit_that_reads_further_and_asks_again(bench: Bench, server: Server)
     assert any("leaves behind 1 step" in notice for notice in bench.notices)
 
 
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_response_that_is_left_because_the_run_ends(
+    bench: Bench, server: Server, error: type[BaseException], blocking: bool
+) -> None:
+    """What ended the run closed it: resumed, it breaks there, as after a crash; asked for again when the cell is run again."""
+    url = server.url + "/stream?n=4&gap=0.01"
+    ended: list[int] = []
+
+    def use(n: int) -> int:
+        if n == 1 and not ended:
+            ended.append(n)
+            raise error
+        return n
+
+    async def agent() -> list[int]:
+        if blocking:
+            with httpx2.stream("GET", url) as answer:
+                return [use(n) for n, _ in enumerate(answer.iter_raw())]
+        found: list[int] = []
+        async with httpx2.AsyncClient() as client, client.stream("GET", url) as answer:
+            async for _ in answer.aiter_raw():
+                found.append(use(len(found)))
+        return found
+
+    with pytest.raises(error):
+        bench.new(agent)
+    with pytest.raises(httpx2.RemoteProtocolError, match="cut off after 2 chunks"):
+        bench.resume(agent)
+    assert len(server.hits) == 1
+    assert bench.resume(agent) == [0, 1, 2, 3, 4]
+    assert list(server.hits.values()) == [2]
+    assert replays(bench, server, agent) == [0, 1, 2, 3, 4]
+
+
 # -- read somewhere else than it was asked for -------------------------------------------------------------
 
 ALL = [f"data: {n}/1\n\n".encode() for n in range(5)] + [b"data: [DONE]\n\n"]

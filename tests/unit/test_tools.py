@@ -7,12 +7,14 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from runs import Bench
 
 import jupyter_durable as durable
-from jupyter_durable.errors import DurableError
+from jupyter_durable.errors import DivergenceError, DurableError
 from jupyter_durable.runtime.streams import StreamCutOff
 
 
@@ -189,6 +191,154 @@ def test_a_stream_closed_early_is_finished(bench: Bench) -> None:
     bench.crash("after-call", 2, agent)
     assert bench.resume(agent) == 2
     assert made == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_edit_that_takes_more_of_a_stream(bench: Bench, kind: str) -> None:
+    """It breaks where it was left, and is made again when the cell is run again, with what came after it: as a response."""
+    wanted, made = 2, []
+    look = bench.tool(lambda n: n, name="look")
+
+    @durable.tool
+    def count() -> Iterator[int]:
+        for i in range(9):
+            made.append(i)
+            yield i
+
+    @durable.tool
+    async def count_async() -> AsyncIterator[int]:
+        for i in range(9):
+            made.append(i)
+            yield i
+
+    async def agent() -> list[int]:
+        look("before")
+        got: list[int] = []
+        if kind == "sync":
+            for i in count():
+                got.append(i)
+                if len(got) == wanted:
+                    break
+        else:
+            items = count_async()
+            while len(got) < wanted:
+                got.append(await anext(items))
+            await items.aclose()
+        look("after")
+        return got
+
+    assert bench.new(agent) == [0, 1]
+    wanted = 4
+    with pytest.raises(StreamCutOff, match="2 items of this stream were taken before the code was edited"):
+        bench.fork(agent)
+    assert made == [0, 1]
+    assert bench.resume(agent) == [0, 1, 2, 3]
+    assert made == [0, 1, 0, 1, 2, 3]
+    assert bench.effects == {"look('before',)": 1, "look('after',)": 2}
+    assert bench.execute_replay(agent) == [0, 1, 2, 3]
+    wanted = 5  # unedited, and yet it differs
+    with pytest.raises(DivergenceError, match="closed this stream after 4 items"):
+        bench.execute_replay(agent)
+
+
+def test_closing_an_async_stream_reaches_its_tool(bench: Bench) -> None:
+    """As do values and errors that its consumer sends; nothing waits for a collection, nor for the end of the loop."""
+    told: list[Any] = []
+
+    @durable.tool
+    async def talk() -> AsyncIterator[Any]:
+        try:
+            told.append((yield 1))
+            try:
+                yield 2
+            except KeyError as error:
+                told.append(error)
+            yield 3
+        finally:
+            told.append("closed")
+
+    async def agent() -> list[Any]:
+        items = talk()
+        got = [await anext(items), await items.asend("sent"), await items.athrow(KeyError("x"))]
+        await items.aclose()
+        return [*got, *map(str, told)]
+
+    assert bench.new(agent) == [1, 2, 3, "sent", "'x'", "closed"]
+    (step,) = bench.steps()
+    assert step.status == "completed"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("why", ["interrupt", "error", "step"])
+def test_a_stream_that_is_left_because_the_run_ends(bench: Bench, kind: str, why: str) -> None:
+    """What ended the run closed it: resumed, it breaks there, as after a crash, and is made again when the cell is run again."""
+    made: list[int] = []
+    ended: list[str] = []
+    look = bench.tool(lambda n: n, name="look")
+
+    @durable.tool
+    def count() -> Iterator[int]:
+        for i in range(4):
+            made.append(i)
+            yield i
+
+    @durable.tool
+    async def count_async() -> AsyncIterator[int]:
+        for i in range(4):
+            made.append(i)
+            yield i
+
+    def fails() -> None:
+        if not ended:
+            ended.append(why)
+            raise KeyboardInterrupt if why == "interrupt" else ValueError("once")
+
+    def use(i: int) -> int:
+        if i == 1:
+            durable.step("fails", fails) if why == "step" else fails()
+        return int(look(i))
+
+    async def agent() -> list[int]:
+        if kind == "sync":
+            return [use(i) for i in count()]
+        return [use(i) async for i in count_async()]
+
+    with pytest.raises(KeyboardInterrupt if why == "interrupt" else ValueError):
+        bench.new(agent)
+    with pytest.raises(StreamCutOff, match="after 2 items"):
+        bench.resume(agent)
+    assert made == [0, 1]
+    assert bench.resume(agent) == [0, 1, 2, 3]
+    assert made == [0, 1, 0, 1, 2, 3]
+    assert bench.execute_replay(agent) == [0, 1, 2, 3]
+
+
+def test_a_stream_whose_consumer_was_stopped_by_a_timer(bench: Bench) -> None:
+    """While it did something else than wait for an item: on replay nothing of that takes time, and it waits for the timer."""
+    look = bench.tool(lambda n: n, name="look")
+
+    @durable.tool
+    async def count() -> AsyncIterator[int]:
+        for i in range(100):
+            yield i
+
+    async def agent() -> list[int]:
+        got: list[int] = []
+        items = count()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                async for i in items:
+                    got.append(i)
+                    await asyncio.sleep(pause)
+        await items.aclose()
+        return [*got, look(len(got))]
+
+    pause = 0.06
+    got = bench.new(agent)
+    pause = 0
+    assert 2 <= len(got) < 7
+    assert bench.execute_replay(agent) == got
+    assert bench.effects == {f"look({len(got) - 1},)": 1}
 
 
 def test_max_concurrency_and_rate(bench: Bench) -> None:

@@ -41,7 +41,7 @@ class Index:
         self.opened: Entry | None = None
         self.closed: Entry | None = None
         self.redacted: list[Entry] = []  # that say what must not be shown
-        self._resumed_at: list[int] = []
+        self.resumed_at: list[int] = []  # the entries with which a process took the run up
         self.notes: list[Entry] = []
         self.outputs: list[Entry] = []
         self.decisions: dict[str, Entry] = {}
@@ -143,7 +143,7 @@ class Index:
 
     def _take_up(self, entry: Entry) -> None:
         self._settle()
-        self._resumed_at.append(entry.seq)
+        self.resumed_at.append(entry.seq)
         self._began = entry.seq
         self.closed = None
 
@@ -290,7 +290,7 @@ class Index:
         """How often processes took the run up after the step had its outcome, and were answered from it."""
         if step.outcome is None:
             return 0
-        return sum(seq > step.outcome.seq for seq in self._resumed_at)
+        return sum(seq > step.outcome.seq for seq in self.resumed_at)
 
     def took(self, step: RecordedStep) -> float | None:
         """Seconds that the step's last attempt took; None without an outcome, or with one that it did not come to itself.
@@ -298,7 +298,7 @@ class Index:
         Not the time since its first: a run may have been without a process for days in between.
         """
         outcome = step.outcome
-        if outcome is None or any(step.began_seq < seq < outcome.seq for seq in self._resumed_at):
+        if outcome is None or any(step.began_seq < seq < outcome.seq for seq in self.resumed_at):
             return None
         return outcome.at - step.began_at
 
@@ -386,6 +386,21 @@ class Index:
             if scope.id in around or self._is_inside(scope, step.scope)
             for later in scope.steps
         )
+
+    def broke_off(self, step: RecordedStep) -> bool:
+        """Whether leaving a stream was the last thing its strand did in a process, and another has taken the run up since.
+
+        Then it may have been left because that process ended: an interrupt or an error closes what was open.
+        """
+        outcome = step.outcome
+        if outcome is None or not outcome.meta.get("closed"):
+            return False
+        until = next((seq for seq in self.resumed_at if seq > outcome.seq), 0)
+        began = [
+            later.seq for later in self.scopes[step.scope].steps if not (later.history or later.unwinding)
+        ]
+        began += [scope.first_seq for scope in self.below.get(step.scope, ())]
+        return not any(outcome.seq < seq < until for seq in began) and until > 0
 
     def _is_inside(self, scope: RecordedScope, outer: int) -> bool:
         while scope.parent not in (ROOT, outer):

@@ -11,6 +11,7 @@ from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.model import Draft, Payload
 from jupyter_durable.runtime.context import Scope
 from jupyter_durable.runtime.exchange import Ask, Head, Reader
+from jupyter_durable.runtime.left import breaks_off, cut, is_edited
 from jupyter_durable.runtime.origins import mark
 from jupyter_durable.runtime.recordings import (
     at_once,
@@ -179,28 +180,9 @@ class Answered(Step):
         outcome = recorded.outcome
         return outcome is not None and (outcome.meta["s"] == "cancelled" or "stopped" in outcome.meta)
 
-    def left_after(self, recorded: RecordedStep) -> float | None:
-        """If the response was left before its end: the seconds that passed between its last chunk and that."""
-        outcome, chunks = recorded.outcome, recorded.chunks
-        if outcome is None or not chunks or not outcome.meta.get("closed"):
-            return None
-        return outcome.at - chunks[-1].at
-
     def cut_off(self, recorded: RecordedStep) -> bool:
-        """Whether the connection breaks after what was recorded: at the crash, or where an edit reads further."""
-        return recorded.outcome is None or recorded.status == "cancelled" or self._edited(recorded)
-
-    def _edited(self, recorded: RecordedStep) -> bool:
-        """Whether the response was left by code that has been edited since: by what this run has from its parent."""
-        outcome, run = recorded.outcome, self.run
-        return (
-            outcome is not None
-            and bool(outcome.meta.get("closed"))
-            and run.engine.soft
-            and run.lease is not None
-            and not run.closed
-            and outcome.seq <= run.record.base_seq
-        )
+        """Whether the connection breaks after what was recorded: at the crash or the error, or where an edit reads further."""
+        return recorded.outcome is None or recorded.status == "cancelled" or breaks_off(self.run, recorded)
 
     def broken(self, recorded: RecordedStep) -> tuple[Exception | None, list[Draft]]:
         """How a prefix ends, whose connection was cut: in an error, if its last event had not come."""
@@ -216,8 +198,8 @@ class Answered(Step):
                 return None, [self.outcome("completed", left=True)]
         drafts: list[Draft] = []
         chunks = f"{self.count - 1} chunk{'s' if self.count != 2 else ''}"
-        if self._edited(recorded):
-            drafts += self._cut(entries[-1].seq)
+        if is_edited(run, recorded):
+            drafts.append(cut(self.scope, entries[-1].seq))
             text = (
                 f"{self.spec.name}: {chunks} of this response were read before the code was edited, and no more came; "
                 "the request is made again when it is repeated, or the cell is run again"
@@ -228,15 +210,6 @@ class Answered(Step):
         mark(error, run.id, recorded.scope, recorded.pos)
         text = f"{type(error).__name__}: {error}"
         return error, [*drafts, self.outcome("failed", self.encode_error(error), x=text, cut=True)]
-
-    def _cut(self, since: int) -> list[Draft]:
-        """What was recorded of the strand after that entry came of reading no further: it counts no more."""
-        run = self.run
-        with run.lock:
-            dropped, draft = run.engine.cut(self.scope.state, since=since)
-        self.scope.forget_readings(cut=True)
-        run.abandoned(dropped)
-        return [draft]
 
     def encode_error(self, error: Exception) -> Payload:
         """An error without the request it may hold."""

@@ -16,6 +16,7 @@ from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.runtime.exchange import AsyncSource, Head, Source
 from jupyter_durable.runtime.exchange_step import Exchange
 from jupyter_durable.runtime.handover import Reading, Rest
+from jupyter_durable.runtime.left import left_after
 
 
 class Answer:
@@ -355,7 +356,7 @@ class AgainAsync(_AsyncStream):
         step.gone(recorded)
         if step.stopped(recorded):
             await turns.cancelled(recorded)
-        elif (took := step.left_after(recorded)) is not None:
+        elif (took := left_after(recorded)) is not None:
             await turns.stopped(took)  # who left it may have been stopped, and read on until then
         if step.cut_off(recorded):
             await step.live_turn(step.decision)

@@ -3,7 +3,8 @@
 Every item is queued for the journal before the consumer sees it, so any step that the consumer
 makes is committed after the items it may depend on. A stream cut off by a crash is issued again if its
 strand made no step after it began; else the strand has acted on what it got: that prefix is delivered
-again, and then the connection breaks, as it did. That error is the step's outcome like any other.
+again, and then the connection breaks, as it did. That error is the step's outcome like any other. So does
+one that edited code reads further than was recorded.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from jupyter_durable.model import Draft, Payload
 from jupyter_durable.runtime import approvals, doubt
 from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
+from jupyter_durable.runtime.left import breaks_off, cut, is_edited, left_after
 from jupyter_durable.runtime.origins import mark
 from jupyter_durable.runtime.step import Spec, Step
 
 
 class StreamCutOff(ConnectionError):  # noqa: N818 - what happened, as users read it
-    """The stream was cut off here when it was recorded, and later steps depend on what came before."""
+    """The stream was cut off, or left, here when it was recorded, and later steps depend on what came before."""
 
 
 class _Stream(Step):
@@ -65,6 +67,14 @@ class _Stream(Step):
             run.engine.order.drop(recorded)
             run.turns.changed()
 
+    def breaks(self, recorded: RecordedStep) -> bool:
+        """Whether a stream that has an outcome is broken off after what was recorded: nothing can be added to it."""
+        if (
+            recorded.status == "cancelled"
+        ):  # and that does not come: the code was edited, or it was an interrupt
+            return self.count > 0 and (self.run.engine.soft or recorded.doubtful)
+        return breaks_off(self.run, recorded)
+
     def past_end(self, recorded: RecordedStep) -> None:
         """The consumer asks for more than was recorded. Raises `DivergenceError` if it had stopped there."""
         meta = recorded.outcome.meta if recorded.outcome is not None else {}
@@ -77,14 +87,22 @@ class _Stream(Step):
 
     def broken(self, recorded: RecordedStep) -> tuple[StreamCutOff, list[Draft]]:
         """The error that ends a prefix, and its checkpoint."""
-        run = self.run
-        error = StreamCutOff(
-            f"the stream of {self.spec.name} was cut off after {len(recorded.chunks or ())} items"
-        )
+        run, chunks = self.run, recorded.chunks or []
+        count = f"{len(chunks)} item{'s' if len(chunks) != 1 else ''}"
+        drafts: list[Draft] = []
+        text = f"the stream of {self.spec.name} was cut off after {count}"
+        if is_edited(run, recorded):
+            self.closed_again(recorded)
+            drafts.append(cut(self.scope, chunks[-1].seq if chunks else recorded.seq))
+            text = (
+                f"{self.spec.name}: {count} of this stream were taken before the code was edited, and no more were made; "
+                "it is made again when the call is repeated, or the cell is run again"
+            )
+        error = StreamCutOff(text)
         payload = run.encode(error, "an error")
         mark(error, run.id, recorded.scope, recorded.pos)
         meta = {"s": "failed", "x": f"StreamCutOff: {error}"}
-        return error, [Draft("outcome", recorded.scope, recorded.pos, meta, payload)]
+        return error, [*drafts, Draft("outcome", recorded.scope, recorded.pos, meta, payload)]
 
     # -- executing -------------------------------------------------------------------------------
 
@@ -166,10 +184,10 @@ def stream(
                 except GeneratorExit:
                     step.closed_again(recorded)
                     raise
-            if recorded.status == "cancelled":  # it was a coroutine then
+            if recorded.status == "cancelled" and not step.breaks(recorded):  # it was a coroutine then
                 decision = step.not_cancelled(recorded)
                 continue
-            if recorded.outcome is not None:
+            if recorded.outcome is not None and not step.breaks(recorded):
                 if not step.ready(recorded.outcome_at):
                     turns.turn_sync(recorded.outcome_at, recorded.scope)
                 step.past_end(recorded)
@@ -276,9 +294,12 @@ async def stream_async(
                     raise
             if recorded.status == "cancelled":
                 await turns.cancelled(recorded)
-                decision = step.not_cancelled(recorded)
-                continue
-            if recorded.outcome is not None:
+                if not step.breaks(recorded):
+                    decision = step.not_cancelled(recorded)
+                    continue
+            if (took := left_after(recorded)) is not None:
+                await turns.stopped(took)  # who left it may have been stopped
+            if recorded.outcome is not None and not step.breaks(recorded):
                 if not (turns.single() and step.ready(recorded.outcome_at)):
                     await turns.turn(recorded.outcome_at, recorded.scope)
                 step.past_end(recorded)
@@ -308,6 +329,7 @@ async def stream_async(
         step.opened()
         source = fn(*step.args, **step.kwargs)
         go_on: Callable[[], Any] = partial(anext, source)
+        asked = True  # the consumer waits for an item
         try:
             while True:
                 step.resume()
@@ -323,10 +345,12 @@ async def stream_async(
                     await run.writer.start_async(step.chunk(value), durable=False, in_turn=True)
                 kill_point("after-chunk")
                 step.count += 1
+                asked = False
                 try:
                     go_on = partial(source.asend, (yield value))
                 except Exception as error:  # noqa: BLE001 - thrown in by the consumer: the producer's to handle
                     go_on = partial(source.athrow, error)
+                asked = True
             await run.writer.commit_async(step.ended(), durable=True)
         except GeneratorExit:
             await source.aclose()
@@ -337,7 +361,11 @@ async def stream_async(
             await run.writer.commit_async(step.failed(error)[0], durable=True)
             raise
         except asyncio.CancelledError:
-            step.cancelled()
+            if asked:
+                step.cancelled()
+            else:  # thrown in where it stands: as whoever forgets a generator does, when the loop ends
+                await source.aclose()
+                run.writer.put(step.ended(early=True))
             raise
         except BaseException:
             step.abandon()
@@ -351,6 +379,9 @@ async def stream_async(
 def _execute(decision: Decision, step: _Stream) -> Execute:
     if isinstance(decision, Adopt):  # a stream is not adopted: its items are not one value
         return Execute(decision.scope, decision.pos, 1, 0)
+    if isinstance(decision, Replay):  # read further than it was
+        again = decision.step
+        return Execute(again.scope, again.pos, again.attempts, again.failures, (), again)
     if isinstance(decision, Diverged):
         raise step.run.divergence(decision)
     assert isinstance(decision, Execute)
