@@ -11,6 +11,8 @@ import json
 import pathlib
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -194,6 +196,62 @@ def test_another_result(tmp_path: Path) -> None:
     assert "- recorded  {'sum': 21}" in text
     assert "+ now       {'sum': 42}" in text
     assert replay_cassette(cassette, old, factor=2, compare_result=False).result == {"sum": 42}
+
+
+SCRIPT = """
+import sys
+import jupyter_durable as durable
+
+@durable.tool
+def look(day: str, deep: list) -> str:
+    with open("looked", "a") as file:
+        file.write("x")
+    return f"{day}: {deep}"
+
+@durable.run("nightly", store="journal.db")
+def nightly(day, *options, deep=None, key=None):
+    return look(day, deep)
+
+if __name__ == "__main__":
+    nightly(*eval(sys.argv[1]), **eval(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "written"),
+    [
+        (
+            "('monday', 1, (2.5, None))",
+            "{'deep': [{'a': True}]}",
+            ", 'monday', 1, (2.5, None), deep=[{'a': True}])",
+        ),
+        ("('monday',)", "{'key': 'sk-' + 'a1B2' * 12}", ", nightly)"),
+        ("('monday', object())", "{}", ", nightly)"),
+    ],
+    ids=["plain", "a secret", "an object"],
+)
+def test_the_test_of_a_function_calls_it_as_it_was_called(
+    tmp_path: Path, args: str, kwargs: str, written: str
+) -> None:
+    """With plain data as arguments there is nothing left to write; a secret, or what is no data, is left to its owner."""
+    (tmp_path / "agents.py").write_text(SCRIPT)
+    subprocess.run([sys.executable, "agents.py", args, kwargs], cwd=tmp_path, check=True)
+    with durable.open_store(str(tmp_path / "journal.db")) as opened:
+        folder = tmp_path / "tests"
+        test, _ = export(opened, "nightly", "pytest", folder=folder).write(folder)
+    text = test.read_text()
+    assert written in text
+    assert "a1B2" not in text
+    assert b"a1B2a1B2" not in (tmp_path / "journal.db").read_bytes()
+    if "nightly)" in written:
+        assert "# nightly(day, *options, deep=None, key=None): with the arguments" in text
+        return
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert (tmp_path / "looked").read_text() == "x"
 
 
 def test_a_tool_that_is_really_called(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.export import Exported, copying, slug
 from jupyter_durable.export.reading import made_by
+from jupyter_durable.session.blocks import ARGUMENTS
 
 if TYPE_CHECKING:
     from jupyter_durable.model import RunRecord
@@ -32,7 +34,8 @@ def export(store: Store, run_id: str, *, folder: str | Path | None = None) -> Ex
     name = slug(record.name)
     cassette = f"{name}.cassette.json"
     body = _lines(data).encode("utf-8", "replace")
-    test = _test(record, name, cassette, Path(folder) if folder is not None else Path(), data)
+    given = _arguments(store, record)
+    test = _test(record, name, cassette, Path(folder) if folder is not None else Path(), data, given)
     return Exported(
         "pytest",
         run_id,
@@ -64,9 +67,18 @@ def _lines(data: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _test(record: RunRecord, name: str, cassette: str, folder: Path, data: dict[str, Any]) -> str:
+def _arguments(store: Store, record: RunRecord) -> str | None:
+    """What the function was called with, as Python writes it; None: that is not known, or there is a secret in it."""
+    kept = store._session.snapshot(record, store._session.index(record.id))
+    said = kept.get(ARGUMENTS) if isinstance(kept, dict) else None
+    return said if isinstance(said, str) and mask(said) == said else None
+
+
+def _test(
+    record: RunRecord, name: str, cassette: str, folder: Path, data: dict[str, Any], given: str | None
+) -> str:
     at = time.strftime("%Y-%m-%d", time.localtime(record.created_at))
-    imports, call, note = _agent(record, folder, data)
+    imports, call, note = _agent(record, folder, data, given)
     return (
         f'"""Replays the run {_quiet(record.name)} of {at}, offline: fails if the agent makes other calls or ends otherwise.\n\n'
         f"Made by {made_by()}. It is yours to change: exporting the run again makes a new cassette, and\n"
@@ -86,7 +98,9 @@ def _quiet(text: str) -> str:
     return repr(text).replace("\\", "\\\\").replace('"""', "'''")
 
 
-def _agent(record: RunRecord, folder: Path, data: dict[str, Any]) -> tuple[tuple[str, str], str, str]:
+def _agent(
+    record: RunRecord, folder: Path, data: dict[str, Any], given: str | None
+) -> tuple[tuple[str, str], str, str]:
     """Imports before and after the others', the arguments that say what is executed, and lines above the call."""
     where = record.notebook
     if data.get("cell") is not None:
@@ -107,11 +121,13 @@ def _agent(record: RunRecord, folder: Path, data: dict[str, Any]) -> tuple[tuple
     path = (
         f'sys.path.insert(0, str(Path(__file__).parent / "{_relative(str(Path(where).parent), folder)}"))\n'
     )
+    if given is not None:
+        parameters = ""
     late = f"\n{path}from {module} import {function}  # noqa: E402\n"
     note = (
         f"    # {function}({parameters}): with the arguments that it was called with.\n" if parameters else ""
     )
-    return ("import sys\n", late), f", {function}", note
+    return ("import sys\n", late), f", {function}{f', {given}' if given else ''}", note
 
 
 def _relative(path: str, folder: Path) -> str:

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import hashlib
 import inspect
+import math
 import os
 import sys
 import textwrap
@@ -213,7 +214,12 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
         plain, code = code, session.store.key.mac("digest", b"code", code.encode()).hex() if code else None
         if found is None:
             meta = {key: value for key, value in (("code", code), ("inputs", inputs)) if value is not None}
-            return _Opened(session, session.new(self.name, notebook=script, meta=meta, options=self._options))
+            text = written(arguments) if arguments is not None else None
+            kept = {ARGUMENTS: text} if text is not None else None
+            return _Opened(
+                session,
+                session.new(self.name, notebook=script, meta=meta, snapshot=kept, options=self._options),
+            )
         if code is not None and found.meta.get("code") not in (None, code, plain):  # plain: as of 0.1.0
             return _Opened(
                 session, session.fork(found, kind="edit", meta={"code": code}, options=self._options)
@@ -256,6 +262,36 @@ class run:  # noqa: N801 - used as a decorator and as a block, like contextlib's
             options=outer.options,
         )
         return _Opened(session, child, outer)
+
+
+ARGUMENTS = "arguments"
+"""The key of a snapshot under which the call that began a run stands, as `written`; a test of the agent repeats it."""
+_PLAIN = (str, bytes, int, float, bool, type(None))
+_LONGEST = 20_000  # characters
+
+
+def written(arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> str | None:
+    """A call's arguments as Python writes them; None: they are not plain data, or too much to be written.
+
+    >>> written((("leases", [1, 2]), {"deep": {"a": None}}))
+    "'leases', [1, 2], deep={'a': None}"
+    """
+    args, kwargs = arguments
+    todo: list[Any] = [*args, *kwargs.values()]
+    seen = 0
+    while todo:
+        one = todo.pop()
+        seen += 1
+        if type(one) in (list, tuple, set):
+            todo += one
+        elif type(one) is dict:
+            todo += (*one, *one.values())
+        elif type(one) not in _PLAIN or (type(one) is float and not math.isfinite(one)):
+            return None
+        if seen > _LONGEST:
+            return None
+    text = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())])
+    return text if len(text) <= _LONGEST else None
 
 
 class _Opened:
