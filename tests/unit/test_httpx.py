@@ -126,9 +126,9 @@ def test_streams_pass_live_and_replay(bench: Bench, server: Server, lib: Any) ->
 
     parts = same(bench, server, agent)
     assert parts[-1] == b"data: [DONE]\n\n"
-    live, again = times[:6], times[6:]
-    assert live[5] - live[0] > 4 * GAP
-    assert again[-1] - again[0] < GAP
+    live, again = times[5] - times[0], times[-1] - times[6]
+    assert live > 4 * GAP
+    assert again < live / 4
 
 
 def test_nothing_is_patched_outside_runs(bench: Bench, server: Server, lib: Any) -> None:
