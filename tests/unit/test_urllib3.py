@@ -103,9 +103,9 @@ def test_streams_pass_live_and_replay(bench: Bench, server: Server, query: str) 
     assert b"".join(parts).endswith(b"data: [DONE]\n\n")
     if "gzip" not in query:
         assert len(parts) == 6
-        live, again = times[:6], times[6:]
-        assert live[5] - live[0] > 4 * GAP
-        assert again[-1] - again[0] < GAP
+        live, again = times[5] - times[0], times[-1] - times[6]
+        assert live > 4 * GAP
+        assert again < live / 4
 
 
 def test_lines_of_a_stream_come_as_they_are_sent(bench: Bench, server: Server) -> None:
