@@ -83,8 +83,9 @@ def test_streams_pass_live_and_replay(bench: Bench, server: Server, query: str) 
 
     assert same(bench, server, agent).endswith(b"data: [DONE]\n\n")
     if "gzip" not in query:
-        assert times[5] - times[0] > 4 * GAP
-        assert times[-1] - times[6] < GAP
+        live, again = times[5] - times[0], times[-1] - times[6]
+        assert live > 4 * GAP
+        assert again < live / 4
 
 
 def test_a_crash_repeats_only_what_was_under_way(bench: Bench, server: Server) -> None:
