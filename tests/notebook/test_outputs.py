@@ -288,16 +288,25 @@ def test_plain_python(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_cost_of_a_silent_step() -> None:
-    """Recording a step that prints nothing costs a few microseconds (budget 3, bound generous)."""
+    """Recording a step that prints nothing costs no more than the standard library's redirecting both streams does."""
+    import contextlib
+    import io
     import timeit
 
     from jupyter_durable.kernel.outputs import OutputRecorder
 
+    def redirected() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            pass
+
     recorder = OutputRecorder(None)
-    recorder.attach()
-    try:
-        seconds = min(timeit.repeat(lambda: recorder.stop(recorder.start()), number=500, repeat=30)) / 500
-    finally:
-        recorder.detach()
-    print(f"a silent step: {seconds * 1e6:.2f} µs")
-    assert seconds < 15e-6
+    ours, floor = [], []
+    for _ in range(30):
+        recorder.attach()
+        try:
+            ours.append(timeit.timeit(lambda: recorder.stop(recorder.start()), number=500) / 500)
+        finally:
+            recorder.detach()
+        floor.append(timeit.timeit(redirected, number=500) / 500)
+    print(f"a silent step: {min(ours) * 1e6:.2f} µs, redirecting {min(floor) * 1e6:.2f} µs")
+    assert min(ours) < 1.5 * min(floor)
