@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -155,7 +154,6 @@ class Story:
         self.store = MemoryStore()
         self.session = Session(self.store)
         self.done: list[set[str]] = []  # after each life: the keys of the steps that have an outcome
-        self.slowest = 0.0
         self.crashes = 0
         self.result: tuple[str, Any] | None = None
 
@@ -181,14 +179,10 @@ class Story:
     def _life(self) -> tuple[str, Any]:
         self.world.lives.append(Life())
         runs = self.store.runs(name="story")
-        began = time.monotonic()
-        try:
-            if runs and runs[0].status == "completed":
-                return execute(self.session, self.session.replay(runs[0]), agent(self.tree, self.world))
-            run = self.session.resume(runs[0]) if runs else self.session.new("story")
-            return execute(self.session, run, agent(self.tree, self.world))
-        finally:
-            self.slowest = max(self.slowest, time.monotonic() - began)
+        if runs and runs[0].status == "completed":
+            return execute(self.session, self.session.replay(runs[0]), agent(self.tree, self.world))
+        run = self.session.resume(runs[0]) if runs else self.session.new("story")
+        return execute(self.session, run, agent(self.tree, self.world))
 
     def _look(self) -> None:
         runs = self.store.runs(name="story")
