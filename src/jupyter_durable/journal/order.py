@@ -20,12 +20,13 @@ _PASSED, _OVERDUE = 1, 2
 class Order:
     """A cursor over `Index.events`. Pure bookkeeping; not thread-safe by itself."""
 
-    __slots__ = ("_done", "at", "events", "size")
+    __slots__ = ("_done", "_taken_up", "at", "events", "size")
 
     def __init__(self, events: list[tuple[RecordedStep, Entry | None]]) -> None:
         self.events = events
         self.size = len(events)
         self._done = bytearray(self.size)
+        self._taken_up: dict[int, float] = {}
         self.at = 0
 
     @property
@@ -37,10 +38,23 @@ class Order:
         """The earliest recorded event that has not come to pass."""
         return self.events[self.at] if self.at < self.size else None
 
-    def seq(self) -> int:
-        """The sequence number of the expected event; not to be asked when the order is exhausted."""
-        step, entry = self.events[self.at]
+    def seq(self, place: int | None = None) -> int:
+        """The sequence number of the event at `place` (None: the expected one; not when the order is exhausted)."""
+        step, entry = self.events[self.at if place is None else place]
         return step.seq if entry is None else entry.seq
+
+    def when(self, place: int) -> float:
+        """When the event at `place` was recorded."""
+        return _when(self.events[place])
+
+    def taken_up(self, seq: int) -> float:
+        """When the process that took the run up with the entry `seq` did so: that of the first thing it recorded."""
+        at = self._taken_up.get(seq)
+        if at is None:
+            times = [_when(event) for place, event in enumerate(self.events) if self.seq(place) > seq]
+            times += [step.began_at for step, _ in self.events if step.began_seq > seq]
+            at = self._taken_up[seq] = min(times)
+        return at
 
     def consume(self, place: int) -> None:
         """The event at `place` has come to pass (again)."""

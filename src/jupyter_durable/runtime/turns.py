@@ -9,7 +9,7 @@ the same strand again, and who waits for the first of two does not find both. Wh
 - at once in a fork whose loop has nothing else to do, and soon in one with threads, when none of them
   moves (the code was edited);
 - else after the time that it took when it was recorded, twice over, and a second; but not while a
-  timer of the run is to go off (a timeout that was recorded is one).
+  timer of the run is to go off (a timeout that was recorded is one; for those that were not, see `runtime.timeouts`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.runtime.moving import BLOCKED
 from jupyter_durable.runtime.stirring import Stirring
+from jupyter_durable.runtime.timeouts import Timeouts
 from jupyter_durable.runtime.writer import cancel_again
 
 Grant = Literal["turn", "changed", "overdue"]
@@ -115,6 +116,8 @@ class Turns:
         self.open = engine.order.exhausted
         self.single: Callable[[], bool] = lambda: False
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
+        self._timeouts = Timeouts(engine.order, engine.index.resumed_at, lambda handle: self.in_run(handle))
+        self._kept_back = False
         self.lost: Callable[[], BaseException | None] = lambda: None
 
     @property
@@ -129,7 +132,7 @@ class Turns:
         order = self._order
         if place > order.at or not self._may_go_on():
             return False
-        order.consume(place)
+        self._consume(place)
         if self._stirring.count:
             self._stirring.goes_on(threading.get_ident(), asyncio._get_running_loop())
         if self._waiters:
@@ -153,7 +156,7 @@ class Turns:
                 self._stirring.stir(loop)
                 if place < 0 or self.lost() is not None:
                     raise
-                self._order.consume(place)
+                self._consume(place)
             # The journal has this outcome before any cancellation: a timer that ran out while others
             # were waited for is not what happened. It takes effect after the delivery, if it still stands.
             task = asyncio.current_task()
@@ -177,7 +180,7 @@ class Turns:
         except asyncio.CancelledError:
             with self._lock:
                 self._leave(waiter)
-                self._order.consume(step.outcome_at)
+                self._consume(step.outcome_at)
                 self._stirring.stir(loop)
             raise
 
@@ -207,6 +210,8 @@ class Turns:
                 with self._lock:
                     if (lost := self.lost()) is not None:
                         raise lost
+                    if self._kept_back:
+                        self.advance()
                     if waiter.grant is None:
                         self._check(None, blocked=loop is not None and not self._stirring.count)
                         self._drain(waiter, loop)
@@ -225,6 +230,10 @@ class Turns:
             if following is None or not self._at_rest(following):
                 return
             self._grant(following, "turn")
+
+    def _consume(self, place: int) -> None:
+        self._order.consume(place)
+        self._timeouts.delivered(place)
 
     def _enter(self, waiter: _Waiter) -> None:
         self._waiters[waiter] = None
@@ -269,6 +278,14 @@ class Turns:
     def advance(self) -> None:
         """Let go on whoever may. Under the lock."""
         while self._waiters and (waiter := self._next()) is not None and self._at_rest(waiter):
+            if waiter.place >= 0 and (loop := waiter.loop) is not None:
+                if self._timeouts.first(loop, waiter.place):
+                    self._kept_back = True
+                    return
+                if self._kept_back:  # by one that has run out: what that sets off comes first
+                    self._kept_back = False
+                    self._stirring.stir(loop)
+                    return
             self._grant(waiter, "turn")
 
     def _next(self) -> _Waiter | None:
@@ -303,7 +320,7 @@ class Turns:
         self._leave(waiter)
         now = self._clock.monotonic()
         if waiter.place >= 0:
-            self._order.consume(waiter.place)
+            self._consume(waiter.place)
         elif waiter.place == _LIVE and grant == "turn":
             self.open = True
         waiter.grant = grant
@@ -318,7 +335,8 @@ class Turns:
         if loop in self._ticking:
             return
         self._ticking.add(loop)
-        loop.call_later(BLOCKED if self._stirring.threads else _TICK, self._on_tick, loop)
+        soon = BLOCKED if self._stirring.threads else _TICK
+        loop.call_later(soon, self._on_tick, loop, context=contextvars.Context())  # no timer of the run's
 
     def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
@@ -388,11 +406,7 @@ class Turns:
         before = loop.time() + SLACK + min(LONGEST, self._order.gap()) if near else math.inf
         timers: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
         return any(
-            timer.when() <= before
-            and not timer.cancelled()
-            and getattr(timer, "_callback", None) != self._on_tick
-            and self.in_run(timer)
-            for timer in timers
+            timer.when() <= before and not timer.cancelled() and self.in_run(timer) for timer in timers
         )
 
     def _give_up(self, step: RecordedStep) -> None:
