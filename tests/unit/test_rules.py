@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 import uuid
+from typing import Any
 
 import pytest
 from runs import Bench
@@ -372,6 +373,50 @@ def test_arguments_changed_in_place_are_changed_again_on_replay(bench: Bench) ->
     assert bench.new(agent) == expected
     bench.crash("after-start", 2, agent)
     assert bench.resume(agent) == expected
+
+
+class Memory:
+    """An agent's own state, changed by its tools."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.inside: dict[str, Memory] = {}
+        self.asked = 0
+        self._cache = 0
+
+    @durable.tool
+    def look(self, what: str) -> str:
+        """Changes nothing that counts."""
+        self._cache += 1
+        self.asked += 0
+        return what
+
+    @durable.tool
+    async def ask(self, what: str) -> str:
+        """Changes a number, and a list inside of another object."""
+        self.asked += 1
+        self.inside["more"].log.append(what)
+        return what
+
+
+def test_what_a_tool_changes_in_objects_is_said(bench: Bench) -> None:
+    """Of the user's own, and arrays: it is not made again, so an agent that reads it goes another way."""
+
+    @durable.tool
+    def fill(values: Any, into: list[int]) -> None:
+        values[0] = 1
+
+    async def agent() -> Any:
+        memory = Memory()
+        memory.inside["more"] = Memory()
+        return memory.look("a"), await memory.ask("b"), await memory.ask("c"), fill(bytearray(2), into=[])
+
+    bench.new(agent)
+
+    said = "\n".join(bench.notices)
+    assert "Memory.ask changed Memory.log, Memory.asked in place; replay does not repeat that" in said
+    assert "fill changed its argument 0 (a bytearray) in place; replay does not repeat that" in said
+    assert len(bench.notices) == 2
 
 
 def test_readings_replay(bench: Bench) -> None:

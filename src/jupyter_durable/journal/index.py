@@ -41,7 +41,7 @@ class Index:
         self.opened: Entry | None = None
         self.closed: Entry | None = None
         self.redacted: list[Entry] = []  # that say what must not be shown
-        self.resumed_at: list[int] = []  # the entries with which a process took the run up  # the entries with which a process took the run up
+        self.resumed_at: list[int] = []  # the entries with which a process took the run up
         self.notes: list[Entry] = []
         self.outputs: list[Entry] = []
         self.decisions: dict[str, Entry] = {}

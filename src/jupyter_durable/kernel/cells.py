@@ -23,8 +23,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from jupyter_durable.kernel.names import Transform, needs, parse
-from jupyter_durable.kernel.reach import Reached, codes, is_local, reach
+from jupyter_durable.kernel.reach import Reached, codes, reach
 from jupyter_durable.kernel.statements import Namespace, StatementLog
+from jupyter_durable.runtime.local import is_local
 
 CELL = "the cell"
 

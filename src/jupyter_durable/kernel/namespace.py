@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_durable.kernel.names import Transform, needs, parse
-from jupyter_durable.kernel.reach import Reached, is_local, reach
+from jupyter_durable.kernel.reach import Reached, reach
 from jupyter_durable.kernel.restore import Restored, restore, shell_executor
 from jupyter_durable.kernel.sifting import Sieve
 from jupyter_durable.kernel.snapshot import Snapshot
 from jupyter_durable.kernel.state import ABSENT, lookup
 from jupyter_durable.kernel.statements import Namespace, StatementLog
 from jupyter_durable.kernel.views import view
+from jupyter_durable.runtime.local import is_local
 
 __all__ = [
     "Restored",

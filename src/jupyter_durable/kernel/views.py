@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from jupyter_durable.kernel.reach import ATOMS, attributes, is_local
+from jupyter_durable.kernel.reach import ATOMS, attributes
 from jupyter_durable.kernel.statements import Namespace
+from jupyter_durable.runtime.local import is_local
 
 
 def view(value: Any, ns: Namespace) -> Any:

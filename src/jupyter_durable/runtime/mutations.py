@@ -1,32 +1,144 @@
 """Arguments that a tool changed in place: what a list, dict or set holds now, to be put there again.
 
 Containers keep their identity on replay, as do the containers inside them that are still where they
-were: whoever else holds a reference sees the change, as when it was made.
+were: whoever else holds a reference sees the change, as when it was made. What is changed in an object of the
+user's own (`self.count += 1`), an array or a frame is not made again, and said.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from jupyter_durable.codec.canonical import canonical_text
+from jupyter_durable.codec.plain import ATOMS
+from jupyter_durable.runtime.local import is_local
 
 _CONTAINERS = (list, dict, set)
+_DEEPEST = 3  # objects in objects that are looked at
+_MOST = 500  # attributes, and items of containers in them
 
 
-def changes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    """The containers among the arguments as they are now, and the names of the other arguments that can change.
+class _Was(NamedTuple):
+    """What one attribute held before the call; `items`: what was in it, if it is a container."""
 
-    Called only if the digest of the arguments has changed.
+    label: str
+    holder: dict[str, Any]
+    attr: str
+    value: Any
+    items: list[Any] | None
+
+
+class Held(NamedTuple):
+    """What arguments hold before a call: `own`, objects of the user's own classes, for `altered`; `others`, for `changes`."""
+
+    own: list[_Was]
+    others: dict[str, str]
+
+
+def held(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held:
+    """What can be told from what it is later, apart from the arguments' digest."""
+    own: list[_Was] = []
+    values = (*args, *kwargs.values())
+    for value in values:
+        if type(value) not in ATOMS and type(value) not in _CONTAINERS and _is_own(value):
+            _hold(value, own, set(), 0)
+    # The digest says whether anything has changed: which of them must be known only where there are both.
+    both = any(type(value) in _CONTAINERS for value in values) and any(map(_may_change, values))
+    named = _named(args, kwargs) if both else {}
+    return Held(own, {name: canonical_text(value) for name, value in named.items() if _may_change(value)})
+
+
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {**{str(place): value for place, value in enumerate(args)}, **kwargs}
+
+
+def _hold(value: Any, found: list[_Was], seen: set[int], depth: int) -> None:
+    seen.add(id(value))
+    kind, holder = type(value), vars(value)
+    for attr, item in list(holder.items()):
+        if attr.startswith("_") or len(found) >= _MOST:
+            continue
+        items = _items(item)
+        found.append(_Was(f"{kind.__name__}.{attr}", holder, attr, item, items))
+        for inside in (item, *(items or ())):
+            if depth < _DEEPEST and type(inside) not in ATOMS and id(inside) not in seen and _is_own(inside):
+                _hold(inside, found, seen, depth + 1)
+    found.append(_Was(f"{kind.__name__}.", holder, "", kind, [*holder]))
+
+
+def altered(before: list[_Was]) -> list[str]:
+    """Which attributes hold something else now, like `Agent.count`.
+
+    >>> class Agent: ...
+    >>> agent = Agent()
+    >>> agent.__dict__.update(count=0, log=[])
+    >>> before: list[_Was] = []
+    >>> _hold(agent, before, set(), 0)
+    >>> agent.log.append("asked"); agent.name = "Ann"
+    >>> altered(before)
+    ['Agent.log', 'Agent.name']
     """
-    named = {**{str(place): value for place, value in enumerate(args)}, **kwargs}
-    held = {name: value for name, value in named.items() if type(value) in _CONTAINERS}
-    others = [f"{name} (a {type(value).__name__})" for name, value in named.items() if _may_change(value)]
-    return (held or None), ([] if held else others)
+    labels: dict[str, None] = {}
+    for was in before:
+        if not was.attr:
+            more = [attr for attr in was.holder if attr not in was.items]  # type: ignore[operator]
+            labels |= {
+                was.label + attr: None
+                for attr in more
+                if not attr.startswith("_")
+                and not isinstance(getattr(was.value, attr, None), cached_property)
+            }
+        else:
+            now = was.holder.get(was.attr, was)
+            if not _same(now, was.value) or (was.items is not None and not _all_same(_items(now), was.items)):
+                labels[was.label] = None
+    return [*labels]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in ATOMS and one == other)
+
+
+def _all_same(now: list[Any] | None, was: list[Any]) -> bool:
+    return now is not None and len(now) == len(was) and all(map(_same, now, was))
+
+
+def _items(value: Any) -> list[Any] | None:
+    """What a container holds, if that is not too much to be looked at."""
+    if type(value) not in _CONTAINERS or len(value) > _MOST:
+        return None
+    return [*value, *value.values()] if isinstance(value, dict) else [*value]
+
+
+def _is_own(value: Any) -> bool:
+    module = type(value).__module__
+    return hasattr(value, "__dict__") and (module == "__main__" or is_local(module))
+
+
+def changes(
+    args: tuple[Any, ...], kwargs: dict[str, Any], before: dict[str, str]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The containers among the arguments as they are now, and the names of the others that have changed.
+
+    Called only if the digest of the arguments has changed. `before`: `Held.others`.
+    """
+    named = _named(args, kwargs)
+    kept = {name: value for name, value in named.items() if type(value) in _CONTAINERS}
+    others = [
+        f"{name} (a {type(value).__name__})"
+        for name, value in named.items()
+        if _may_change(value) and (not kept or canonical_text(value) != before.get(name))
+    ]
+    return (kept or None), others
 
 
 def _may_change(value: Any) -> bool:
-    return type(value) not in _CONTAINERS and hasattr(value, "__dict__") and not callable(value)
+    kind = type(value)
+    if kind in _CONTAINERS or callable(value) or _is_own(value):  # own ones: see `altered`
+        return False
+    return hasattr(value, "__dict__") or hasattr(kind, "__setitem__")
 
 
 def apply(

@@ -68,7 +68,7 @@ def _not_replayed(decision: Decision) -> Decision:
 class Step:
     """One call being answered. The shells drive it."""
 
-    __slots__ = ("announced", "args", "call", "decision", "edit", "extra", "failures", "fixed", "inner", "kwargs", "left", "permitted", "preface", "recording", "run", "scope", "spec", "started", "sure", "text", "token", "watch")  # fmt: skip
+    __slots__ = ("announced", "args", "call", "decision", "edit", "extra", "failures", "fixed", "held", "inner", "kwargs", "left", "permitted", "preface", "recording", "run", "scope", "spec", "started", "sure", "text", "token", "watch")  # fmt: skip
 
     def __init__(self, scope: Scope, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.scope = scope
@@ -86,6 +86,7 @@ class Step:
         self.failures = 0
         self.started = self.sure = False
         self.left: list[Draft] | None = []
+        self.held: mutations.Held | None = None  # what the arguments hold before the call
         self.watch: Any = None
         self.announced = False  # its wait is in the journal, with the arguments
         self.permitted = False  # a person has just said that the call is to be made
@@ -369,6 +370,8 @@ class Step:
         self.recording = run.output.start() if run.output is not None else None
         self.token = SCOPE.set(inner)
         self.left = None
+        if not self.fixed and self.text is None:
+            self.held = mutations.held(self.args, self.kwargs)
 
     def leave(self, *, clean: bool) -> list[Draft]:
         """The attempt is over; what was written in it, as entries. May be repeated."""
@@ -400,10 +403,16 @@ class Step:
         if self.fixed:
             return []
         run, decision = self.run, self.decision
+        held = self.held or mutations.Held([], {})
+        if attributes := mutations.altered(held.own):
+            run.notice(
+                f"{self.spec.name} changed {', '.join(attributes)} in place; replay does not repeat that. "
+                f"Return what is new, and set it outside of the tool"
+            )
         digest = run.canonical.identify(self.args, self.kwargs)[0]
         if digest == self.call.digest:
             return []
-        changed, unnamed = mutations.changes(self.args, self.kwargs)
+        changed, unnamed = mutations.changes(self.args, self.kwargs, held.others)
         for what in unnamed:
             run.notice(
                 f"{self.spec.name} changed its argument {what} in place; replay does not repeat that. "
