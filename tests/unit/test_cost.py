@@ -78,12 +78,6 @@ class Model:
         return lambda: [self.ask(n) for n in range(calls)]
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 # -- what was spent ---------------------------------------------------------------------------------
 
 

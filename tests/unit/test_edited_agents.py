@@ -13,12 +13,6 @@ import jupyter_durable as durable
 from jupyter_durable.testing import Crash, crash_at, execute
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 def test_deleting_the_first_read_never_answers_the_second_with_its_value(bench: Bench) -> None:
     """`read(); write(); read()` without the first read is a fork that reads anew."""
     state = ["old"]

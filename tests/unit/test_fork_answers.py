@@ -19,12 +19,6 @@ SEARCH = {"q": "leases"}
 
 
 @pytest.fixture
-def bench() -> Bench:
-    """A store of its own."""
-    return Bench()
-
-
-@pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
     """A model that repeats what it hears, and counts."""
     with FakeProvider() as provider:

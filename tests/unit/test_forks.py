@@ -21,12 +21,6 @@ from jupyter_durable.session.watching import Watch
 from jupyter_durable.testing import Crash, crash_at, execute
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """A store of its own."""
-    return Bench()
-
-
 def goto(bench: Bench, step: str, fn: Callable[[], Any]) -> None:
     """Replay the newest run up to a step: it must end there, with nothing executed or written."""
     made, head = dict(bench.effects), bench.record.head_seq

@@ -27,12 +27,6 @@ def server() -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 @pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
 def lib(request: pytest.FixtureRequest) -> Any:
     """Both libraries."""

@@ -14,12 +14,6 @@ from runs import Bench
 import jupyter_durable as durable
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 def test_outcomes_that_came_while_threads_blocked_the_loop_replay(bench: Bench) -> None:
     """A task's outcome was journaled while a pool held its loop: the replay gives it, though the loop cannot take it."""
     look = bench.tool(lambda *what: what, name="look")

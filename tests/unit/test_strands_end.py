@@ -7,17 +7,10 @@ import gc
 import threading
 import weakref
 
-import pytest
 from runs import Bench
 
 import jupyter_durable as durable
 from jupyter_durable.runtime.deliveries import at_rest
-
-
-@pytest.fixture
-def bench() -> Bench:
-    """Runs in one store."""
-    return Bench()
 
 
 @durable.tool

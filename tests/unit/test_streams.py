@@ -30,12 +30,6 @@ def server() -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 def replays(bench: Bench, server: Server, fn: Any) -> Any:
     """The newest run, replayed: no request."""
     hits = server.total

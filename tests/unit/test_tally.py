@@ -20,12 +20,6 @@ from jupyter_durable.store import connect
 from jupyter_durable.timeline import view
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """A store of its own."""
-    return Bench()
-
-
 def folded(store: Store, run: str) -> Any:
     """The counts as the journal itself has them."""
     session = Session(store.journal)

@@ -18,12 +18,6 @@ from jupyter_durable.errors import DivergenceError, DurableError
 from jupyter_durable.runtime.streams import StreamCutOff
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 class Shelf:
     """Tools as methods of every kind."""
 

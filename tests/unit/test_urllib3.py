@@ -27,12 +27,6 @@ def server() -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 def same(bench: Bench, server: Server, fn: Any) -> Any:
     """Execute, then replay: equal results, no further request."""
     value = bench.new(fn)
