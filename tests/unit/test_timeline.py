@@ -447,26 +447,33 @@ def test_the_html_of_a_bundle_has_nothing_in_it_that_acts() -> None:
 
 
 def test_following_costs_what_is_new() -> None:
-    """A tick of a run of 5,000 steps in which one more was made does not fold the others again."""
+    """A tick of a run of 5,000 steps in which one more was made does not fold the others again.
+
+    Beside the floor of folding them all, which the first look does.
+    """
     bench = Bench()
     call = bench.tool(lambda n: n, name="call")
-    times: list[float] = []
+    ticks: list[float] = []
+    folds: list[float] = []
 
     def body() -> None:
         for n in range(5000):
             call(n)
-        made = watch(bench)
+        for _ in range(3):
+            began = time.perf_counter()
+            made = watch(bench)
+            folds.append(time.perf_counter() - began)
         mark = made.feed.mark
         for n in range(20):
             call(n)
             began = time.perf_counter()
             made.read()
             assert len(all_rows(made, mark)) == 1
-            times.append(time.perf_counter() - began)
+            ticks.append(time.perf_counter() - began)
             mark = made.feed.mark
 
     bench.new(body)
-    assert sorted(times)[10] < 0.01  # folding them all takes ten times that
+    assert min(ticks) < min(folds) / 50
 
 
 def test_the_package_and_the_function_have_one_name() -> None:
@@ -477,3 +484,30 @@ def test_the_package_and_the_function_have_one_name() -> None:
     code = "import jupyter_durable as d; f = d.timeline; import jupyter_durable.timeline.view as v; print(callable(f), callable(d.timeline), v.brief('f()'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True True f()\n"
+
+
+def test_what_a_widget_sends_stays_small() -> None:
+    """Front ends that pass messages through a service of their own (Colab, VS Code) have limits that no run may reach."""
+    from jupyter_durable.timeline.widget import Timeline
+
+    bench = Bench()
+    call = bench.tool(lambda n, text: text * 3, name="call")
+    bench.new(lambda: [call(n, "a long text " * 400) for n in range(1500)])
+    sent: list[dict[str, Any]] = []
+
+    class Probe(Timeline):
+        def send(self, content: Any, buffers: Any = None) -> None:
+            sent.append(content)
+
+    widget = Probe(watch(bench))
+    try:
+        widget._asked(None, {"type": "since", "id": 1, "feed": "", "mark": 0}, [])
+        widget._asked(None, {"type": "texts", "id": 2, "ns": list(range(5000))}, [])
+        widget._asked(None, {"type": "value", "id": 3, "step": "1.7", "what": "result", "offset": 0}, [])
+        sizes = [len(json.dumps(one)) for one in [*sent, widget.snapshot]]
+        assert len(sent) >= 5
+        assert {one["type"] for one in sent} == {"page", "reply"}
+        assert not any("error" in one for one in sent)
+        assert max(sizes) < 300_000, sizes
+    finally:
+        widget.close()
