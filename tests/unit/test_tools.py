@@ -257,6 +257,8 @@ def test_closing_an_async_stream_reaches_its_tool(bench: Bench) -> None:
         await items.aclose()
         return [*got, *map(str, told)]
 
+    assert asyncio.run(agent()) == [1, 2, 3, "sent", "'x'", "closed"]
+    told.clear()
     assert bench.new(agent) == [1, 2, 3, "sent", "'x'", "closed"]
     (step,) = bench.steps()
     assert step.status == "completed"

@@ -115,7 +115,8 @@ def wrap(fn: Any, spec: Spec) -> Any:
 
         @functools.wraps(fn)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            inner = stream_async(spec, fn, args, kwargs)
+            scope = current_scope()
+            inner = fn(*args, **kwargs) if scope is None else stream_async(scope, spec, fn, args, kwargs)
             with suppress(StopAsyncIteration):
                 item = await anext(inner)
                 while True:

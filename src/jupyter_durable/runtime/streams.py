@@ -259,14 +259,13 @@ def _pass_on(step: _Stream, source: Generator[Any, Any, Any]) -> Generator[Any, 
 
 
 async def stream_async(
-    spec: Spec, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    scope: Scope,
+    spec: Spec,
+    fn: Callable[..., AsyncGenerator[Any, Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> AsyncGenerator[Any, Any]:
-    """The same for an async generator."""
-    scope = current_scope()
-    if scope is None:
-        async for value in fn(*args, **kwargs):
-            yield value
-        return
+    """The same for an async generator, in a scope."""
     step = _Stream(scope, spec, args, kwargs)
     run, turns = step.run, step.run.turns
     decision = step.decide()
