@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -152,29 +153,67 @@ def test_systemds_units_verify(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_steps_of_ci_do_what_they_say(home: Path) -> None:
-    """The steps of the workflow, in a checkout: a job that waits ends the step well, and the next day's goes on with it."""
+def test_the_steps_of_ci_do_what_they_say(home: Path, tmp_path: Path) -> None:
+    """Every step, in order, on two days: a new checkout each, the store from the cache, the key from the secret."""
     import yaml
 
     (text,) = blocks("yaml")
     steps = yaml.safe_load(text)["jobs"]["report"]["steps"]
-    script = next(step["run"] for step in steps if "jupyter durable run" in step.get("run", ""))
-    assert any("actions/cache" in step.get("uses", "") for step in steps), "the store outlives the runner"
-    parameters = "printf 'wait: true\\n' > parameters.yaml"
-    path = f"{home}/agents/.venv/bin:/usr/bin:/bin"
+    checkout, cache, bins = tmp_path / "checkout", tmp_path / "cache", f"{home}/agents/.venv/bin"
+    key = secrets.token_hex(32)
 
-    first = shell(
-        home, f"cd agents && {parameters}\n{script}", PATH=path, JUPYTER_DURABLE_STORE="store/journal.db"
-    )
+    def day(waits: str) -> list[str]:
+        """What its steps said."""
+        shutil.rmtree(checkout, ignore_errors=True)
+        said, kept = [], []
+        for step in steps:
+            if "run" in step:
+                env = {
+                    name: value.replace("${{ secrets.JUPYTER_DURABLE_KEY }}", key)
+                    for name, value in step.get("env", {}).items()
+                }
+                assert not any("${{" in value for value in [step["run"], *env.values()])
+                done = shell(
+                    home,
+                    f"cd {checkout}\n{step['run']}",
+                    PATH=f"{bins}:/usr/bin:/bin",
+                    PIP_NO_INDEX="1",  # what it names is installed, from this checkout: no other is to be fetched
+                    PIP_DISABLE_PIP_VERSION_CHECK="1",
+                    **env,
+                )
+                assert done.returncode == 0, done.stdout + done.stderr
+                said.append(done.stdout)
+            elif step["uses"].startswith("actions/checkout@"):
+                checkout.mkdir()
+                shutil.copy(home / "agents" / "report.ipynb", checkout)
+                (checkout / "parameters.yaml").write_text(f"wait: {waits}\n")
+            elif step["uses"].startswith("actions/cache@"):
+                kept.append(checkout / step["with"]["path"])
+                if cache.exists():
+                    shutil.copytree(cache, kept[0])
+            else:
+                assert step["uses"].startswith("actions/setup-python@")
+        (store,) = kept
+        shutil.rmtree(cache, ignore_errors=True)
+        shutil.copytree(store, cache)
+        return said
 
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert "::notice::" in first.stdout
-    with open_store(home / "agents" / "store" / "journal.db") as store:
-        (run,) = store.runs(name="report")
-        assert run.status == "waiting"
-        store.signal(run.id, "go", 5)
-    second = shell(home, f"cd agents && {script}", PATH=path, JUPYTER_DURABLE_STORE="store/journal.db")
-    assert second.returncode == 0, second.stderr
-    assert "::notice::" not in second.stdout
-    with open_store(home / "agents" / "store" / "journal.db") as store:
-        assert [r.status for r in store.runs(name="report")] == ["completed"]
+    first = day("true")
+
+    assert "Requirement already satisfied: jupyter-durable" in first[0]
+    assert "::notice::" in first[1]
+    assert not list(cache.glob("*.key")), "the key is a secret, and not in the cache"
+    os.environ["JUPYTER_DURABLE_KEY"] = key
+    try:
+        with open_store(checkout / "store" / "journal.db") as store:
+            (run,) = store.runs(name="report")
+            assert run.status == "waiting"
+            store.signal(run.id, "go", 5)
+        shutil.rmtree(cache)
+        shutil.copytree(checkout / "store", cache)
+        second = day("true")
+        assert "::notice::" not in second[1]
+        with open_store(checkout / "store" / "journal.db") as store:
+            assert [r.status for r in store.runs(name="report")] == ["completed"]
+    finally:
+        del os.environ["JUPYTER_DURABLE_KEY"]

@@ -14,8 +14,7 @@ import pytest
 from kernels import Kernel
 
 from jupyter_durable.headless import queue
-from jupyter_durable.headless.resuming import find, id_of
-from jupyter_durable.headless.runner import run_job
+from jupyter_durable.headless.resuming import id_of
 from jupyter_durable.headless.worker import Worker
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.session import open_store
@@ -182,22 +181,28 @@ def test_only_what_running_the_cell_would_mean_goes_on(
 
 
 def test_a_run_that_resume_has_parked_is_woken_by_what_comes_for_it(
-    tmp_path: Path, store: JournalStore, notebook: Callable[[], Kernel]
+    tmp_path: Path, store: JournalStore, make_kernel: Callable[..., Kernel]
 ) -> None:
-    """`resume` makes a job of it: any worker goes on when the signal has come, also where the notebook's folder is not."""
-    elsewhere = tmp_path / "laptop"
-    elsewhere.mkdir()
-    kernel = notebook()
-    kernel.check(f"import os; os.chdir({str(elsewhere)!r})")
+    """`resume` makes a job of it, also where its notebook's folder is not: any worker goes on when the signal has come."""
+    laptop = tmp_path / "laptop"
+    laptop.mkdir()
+    kernel = make_kernel(tmp_path, env={"JPY_SESSION_NAME": str(laptop / "nb.ipynb")}, cwd=laptop)
+    kernel.check(SET_UP)
     assert kernel.run(WAITS).ename == "RunParked"
     kernel.close()
-    (run,) = store.runs()
-    assert run_job(find(store, "talk"), park_after=0.2).status == "waiting"
+    assert calls(laptop) == ["one"]
+    shutil.rmtree(laptop)
+    resume = command(tmp_path, "resume", "talk", "--park-after", "0.2")
+    done = subprocess.run(resume, capture_output=True, text=True, cwd=tmp_path, timeout=200)
+    assert done.returncode == 75, done.stderr
     assert Worker(store).run(once=True) == {}
     with open_store(tmp_path / "journal.db") as reader:
         reader.signal("talk", "go", "two")
-    shutil.rmtree(elsewhere)
 
     assert Worker(store).run(once=True) == {"completed": 1}
 
-    assert store.job(id_of(run)).status == "completed"
+    (run,) = store.runs()
+    assert (run.status, store.job(id_of(run)).status) == ("completed", "completed")
+    assert (tmp_path / "nb.talk.out.ipynb").exists()
+    assert calls(tmp_path) == ["two"]
+    assert not laptop.exists()

@@ -47,6 +47,9 @@ def ask(q):
 """
 
 
+IDLE = 5.0  # seconds over which is measured what a worker without work uses
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[JournalStore]:
     """The store beside the notebooks."""
@@ -107,6 +110,11 @@ def until(condition: Any, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+def looks(pid: int, store: Path) -> bool:
+    """Whether a process has the store open."""
+    return any(file.path == str(store) for file in psutil.Process(pid).open_files())
+
+
 # -- the queue -----------------------------------------------------------------------------------
 
 
@@ -161,6 +169,14 @@ def test_what_cannot_be_submitted_is_said_and_nothing_is(tmp_path: Path, store: 
     (tmp_path / "bad.csv").write_text("a,b\n1,2,3\n")
     with pytest.raises(DurableError, match=r"line 2 of .* has more values"):
         queue.read_many(tmp_path / "bad.csv")
+    for names, says in (
+        ("a,a", "'a' stands twice"),
+        ("a b,c", "'a b' is no name"),
+        ("class,c", "'class' is no name"),
+    ):
+        (tmp_path / "bad.csv").write_text(f"{names}\n1,2\n")
+        with pytest.raises(DurableError, match=f"{says}.* in the first line"):
+            queue.read_many(tmp_path / "bad.csv")
     assert store.jobs() == []
 
     (job,) = queue.submit(store, path, parameters={"password": "hunter2-hunter2"})
@@ -188,7 +204,11 @@ def test_a_job_whose_notebook_is_gone_fails_and_others_go_on(tmp_path: Path, sto
 @pytest.mark.slow
 def test_limits_hold_across_workers(tmp_path: Path, store: JournalStore) -> None:
     """Three workers, six jobs of a key that allows two: never more than two at once."""
-    path = notebook(tmp_path, LOAD, "line('in'); time.sleep(1); line('out')")
+    together = (  # each stays until it has company: two at once there must be
+        "line('in')\ndef inside(): return pathlib.Path('calls').read_text().split().count('in')\n"
+        "mine = inside()\nwhile inside() < mine + mine % 2: time.sleep(.02)\nline('out')"
+    )
+    path = notebook(tmp_path, LOAD, together)
     queue.submit(store, path, many=[{"n": n} for n in range(6)], limits={"api": 2})
 
     with workers(tmp_path, 3, "-c", "2"):
@@ -215,7 +235,7 @@ def test_a_job_is_cancelled_while_it_runs(tmp_path: Path, store: JournalStore) -
         assert "1 job is cancelled" in cli(tmp_path, "cancel", job.id[:13])
 
         until(lambda: not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(tmp_path)], 30)
-        time.sleep(1)
+    assert Worker(store).run(once=True) == {}
     assert store.job(job.id).status == "cancelled"
     assert [run.status for run in store.runs(job_id=job.id)] == ["cancelled"]
     assert calls(tmp_path) == ["ask a"]
@@ -230,7 +250,7 @@ def test_a_worker_goes_on_when_a_timer_a_signal_or_an_answer_has_come(
 ) -> None:
     """Each is parked, no kernel stays, and each is taken up when its time has come, and not before."""
     sources = {
-        "timer": "%%durable timer\nask('t1')\nawait durable.sleep(5)\nask('t2')",
+        "timer": "%%durable timer\nask('t1')\nawait durable.sleep(2)\nask('t2')",
         "go": "%%durable go\nask('s1')\nx = await durable.wait_for('go')\nask(f's2 {x}')",
         "person": "%%durable person\nask('p1')\nx = await durable.ask('Well?', bool)\nask(f'p2 {x}')",
     }
@@ -244,8 +264,13 @@ def test_a_worker_goes_on_when_a_timer_a_signal_or_an_answer_has_come(
         until(lambda: all(f"ask {c}1" in calls(tmp_path) for c in "tsp"))
         until(lambda: not store.jobs(status="running"))
         with open_store(tmp_path / "journal.db") as reader:
+            (go,) = store.jobs(notebook=str(tmp_path / "go.ipynb"))
             reader.signal("go", "other", 1)
-            time.sleep(1)
+            until(
+                lambda: store.job(go.id).generation > go.generation
+            )  # somebody has been woken, and has looked
+            until(lambda: store.job(go.id).owner is None)
+            assert store.job(go.id).status == "waiting"
             assert "ask s2 7" not in calls(tmp_path)
             reader.signal("go", "go", 7)
             reader.answer("person", reader.waits("person")[0].key, True)
@@ -408,9 +433,9 @@ def test_whoever_is_killed_all_jobs_end_and_none_twice(
 @pytest.mark.parametrize("count", [1, 10])
 def test_however_many_workers_look_one_gets_it(tmp_path: Path, store: JournalStore, count: int) -> None:
     """One due job, and workers that look all the time: one kernel runs its cell, once."""
-    path = notebook(tmp_path, LOAD, "line(f'began in {os.getpid()}')\ntime.sleep(1)")
-    with workers(tmp_path, count):
-        time.sleep(2)
+    path = notebook(tmp_path, LOAD, "line(f'began in {os.getpid()}')")
+    with workers(tmp_path, count) as there:
+        until(lambda: all(looks(process.pid, tmp_path / "journal.db") for process in there), 240)
         for n in range(2):
             queue.submit(store, path, output=tmp_path / f"out{n}.ipynb")
         _, ended = queue.wait(store, [], timeout=150)
@@ -442,11 +467,11 @@ def test_a_worker_without_work_costs_nothing_and_a_due_job_begins_at_once(
     worker = Worker(store, event=lambda kind, **facts: began.append(time.time()) if kind == "began" else None)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    time.sleep(1)
+    until(lambda: worker._looked > 0)
     at = thread.native_id
     process = psutil.Process()
     before = next(t for t in process.threads() if t.id == at)
-    time.sleep(5)
+    time.sleep(IDLE)
     after = next(t for t in process.threads() if t.id == at)
 
     queue.submit(store, path)
@@ -456,6 +481,6 @@ def test_a_worker_without_work_costs_nothing_and_a_due_job_begins_at_once(
     worker.stop()
     thread.join(60)
 
-    busy = (after.user_time + after.system_time - before.user_time - before.system_time) / 5
+    busy = (after.user_time + after.system_time - before.user_time - before.system_time) / IDLE
     assert busy < 0.02, busy  # of which clock ticks of 10 ms are most: see tests/bench
     assert began[0] - submitted < 2.0

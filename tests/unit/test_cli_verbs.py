@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,7 @@ def test_what_is_not_there_is_said_with_a_hint(verb: str, folder: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert "\n  hint: " in done.stderr
     assert "Traceback" not in done.stderr
+    assert not re.search("(?<!%)%durable", done.stderr), "that cannot be typed in a terminal"
 
 
 @pytest.mark.parametrize("verb", list(WRONG))
@@ -277,6 +279,35 @@ def test_what_is_decided_otherwise_has_the_same_shape(tmp_path: Path) -> None:
     assert (budget.returncode, "has no budget" in budget.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "verb", sorted(set(main.modules) - {"run", "submit", "worker", "import", "store", "doctor", "completion"})
+)  # type: ignore[attr-defined]
+def test_a_store_whose_name_was_mistyped_is_no_empty_one(verb: str, tmp_path: Path) -> None:
+    """It is said, and none is made; a copy of nothing is no backup, and nothing is not verified, wherever the name came from."""
+    words = WORKS[verb][0] if verb in WORKS else ["mail", "send", "why"][: 2 + (verb == "fail")]
+
+    done = command(tmp_path, verb, *words, "--store", str(tmp_path / "jurnal.db"))
+
+    assert done.returncode in (1, 2), done.stdout
+    assert f"there is no store {tmp_path / 'jurnal.db'}" in done.stderr
+    assert "\n  hint: " in done.stderr
+    assert not list(tmp_path.iterdir())
+    if verb in ("verify", "backup"):
+        assert "there is no store" in command(tmp_path, verb, *words).stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_a_job_needs_a_store_that_outlives_it(verb: str, folder: Path) -> None:
+    """In memory there is none for its kernels; nothing is written."""
+    before = sorted(path.name for path in folder.iterdir())
+
+    done = command(folder, verb, "nb.ipynb", "-o", "nowhere.ipynb", "--store", "memory:")
+
+    assert done.returncode == 2
+    assert "outlives its kernels\n  hint: name a file" in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 def test_tab_offers_verbs_runs_and_steps(folder: Path, tmp_path: Path) -> None:
     """As a shell asks; where there is no store, none is made."""
 
@@ -297,6 +328,21 @@ def test_tab_offers_verbs_runs_and_steps(folder: Path, tmp_path: Path) -> None:
     assert "1.1" in offered(folder, "jupyter-durable show mail 1")
     assert not any(offered(tmp_path, "jupyter-durable show "))
     assert not (tmp_path / "journal.db").exists()
+
+
+def test_gc_makes_the_file_smaller_if_it_is_told_to(folder: Path, tmp_path: Path) -> None:
+    """It says what became of it, to programs, too; not while it only says what it would do."""
+    for name in ("journal.db", "journal.key"):
+        shutil.copy(folder / name, tmp_path / name)
+
+    done = command(tmp_path, "gc", "--vacuum")
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^the file: .*B, now .*B$", done.stdout, re.MULTILINE)
+    said = json.loads(command(tmp_path, "gc", "--vacuum", "--json").stdout)
+    assert said["file_bytes"] == (tmp_path / "journal.db").stat().st_size
+    assert json.loads(command(tmp_path, "verify", "--json").stdout) == []
+    assert command(tmp_path, "gc", "--vacuum", "--dry-run").returncode == 2
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

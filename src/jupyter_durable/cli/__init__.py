@@ -7,21 +7,33 @@ runs, so that `jupyter durable --help` answers at once.
 from __future__ import annotations
 
 import os
+import re
 from typing import IO, Any
 
 import click
 
-from jupyter_durable.errors import DurableError
+from jupyter_durable.errors import DurableError, StoreError
 
 COMPLETE = "_JUPYTER_DURABLE_COMPLETE"
 """The variable by which a shell asks what may come next."""
+
+
+def typed(text: str) -> str:
+    """What an error says to type, as it is typed at a command line.
+
+    >>> typed("%durable list shows them; %durable fork 0192 bases one on it; %%durable --new")
+    'jupyter durable ls shows them; jupyter durable fork 0192 bases one on it; %%durable --new'
+    """
+    text = re.sub(r"(?<!%)%durable list\b", "jupyter durable ls", text)
+    verbs = "|".join(_Commands.modules)
+    return re.sub(rf"(?<!%)(?<!notebook: )%durable (?=({verbs})\b)", "jupyter durable ", text)
 
 
 class Complaint(click.ClickException):
     """A `DurableError` as the command line shows it: what happened and the next step, no traceback."""
 
     def __init__(self, error: DurableError, exit_code: int = 1) -> None:
-        super().__init__(str(error))
+        super().__init__(typed(str(error)))
         self.exit_code = exit_code  # type: ignore[misc]  # click's own way to set it
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -120,6 +132,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except DurableError as error:
             raise Complaint(error) from error
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            if error.ctx is None and name is not None and (command := self.get_command(ctx, name)):
+                error.ctx = click.Context(command, parent=ctx, info_name=name)  # then it says what to type
+            raise
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)
@@ -151,10 +168,35 @@ def main() -> None:
     """
 
 
+_MAKE = ("run", "submit", "worker", "import", "store", "doctor")
+"""Commands for which a store need not be there; but for the last two they make it."""
+_NEED = ("verify", "backup")
+"""Those that say nothing of a store that is not there, wherever its name came from."""
+
+
+def _is_there(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A name that was mistyped is no empty store."""
+    from click.core import ParameterSource
+
+    named = ctx.get_parameter_source(str(param.name)) == ParameterSource.COMMANDLINE
+    if ctx.resilient_parsing or ctx.info_name in _MAKE or not (named or ctx.info_name in _NEED):
+        return value
+    from jupyter_durable.store.place import resolve
+
+    path = resolve(value)
+    if path is not None and not path.exists():
+        raise StoreError(
+            f"there is no store {path}",
+            hint="`jupyter durable store` says which is used otherwise; the first run makes one",
+        )
+    return value
+
+
 store_option = click.option(
     "--store",
     metavar="PATH|URL",
     envvar="JUPYTER_DURABLE_STORE",
+    callback=_is_there,
     help="The journal to use. Default: JUPYTER_DURABLE_STORE, else the one in the Jupyter data folder.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -273,6 +273,14 @@ def wait(
     completed = all(job.status == "completed" for job in found)
     if as_json:
         click.echo(json.dumps({"ended": ended, "completed": completed, "jobs": rows}))
+    elif not (ended and completed):
+        which = " ".join(["", *what])
+        again = (
+            f"; `jupyter durable retry --failed{which if len(what) == 1 else ''}` goes on with them"
+            if ended
+            else ""
+        )
+        click.echo(f"`jupyter durable jobs{which}` says what became of each{again}", err=True)
     ctx.exit(75 if not ended else 0 if completed else 1)
 
 

@@ -21,6 +21,7 @@ from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
 from jupyter_durable.model import FINAL, JobStatus, Owner, RunRecord, new_id
 from jupyter_durable.store.jobs import CLAIM
+from jupyter_durable.store.place import resolve
 
 if TYPE_CHECKING:
     from jupyter_durable.journal.ports import JournalStore
@@ -119,6 +120,8 @@ def open_job(
             hint=f"choose another: -o {default_output(notebook).name}",
         )
     parameters = parameters or {}
+    if resolve(store) is None:
+        raise no_memory()
     job = Job("", notebook, output, save.read(notebook), parameters, store)
     with job.open_store() as opened:
         known = kinds(parameters, opened)
@@ -128,6 +131,14 @@ def open_job(
     if (unfinished := _unfinished(job)) is None or new:
         return job
     return replace(job, id=unfinished, resumed=True)
+
+
+def no_memory() -> DurableError:
+    """What to raise for a store in memory: a job's kernels and workers are processes of their own."""
+    return DurableError(
+        "a store in memory ends with this process, and a job needs one that outlives its kernels",
+        hint="name a file: --store journal.db",
+    )
 
 
 def kinds(parameters: Mapping[str, Any], store: JournalStore) -> tuple[str, ...]:

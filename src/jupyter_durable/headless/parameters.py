@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def digest(parameters: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def is_name(text: str) -> bool:
+    """Whether a parameter may be called so.
+
+    >>> is_name("topic"), is_name("a b"), is_name("class")
+    (True, False, False)
+    """
+    return text.isidentifier() and not iskeyword(text)
+
+
 def sealed(parameters: Mapping[str, Any], key: StoreKey, job_id: str) -> dict[str, str]:
     """Parameters as a store keeps them: encrypted, for one of them may be a password. `opened` has them back.
 
@@ -165,7 +175,7 @@ def source(parameters: Mapping[str, Any]) -> str:
     """
     lines = ["# Parameters"]
     for name, value in parameters.items():
-        if not name.isidentifier():
+        if not is_name(name):
             raise DurableError(f"{name!r} is no name of a variable", hint="give parameters as -p NAME VALUE")
         lines.append(f"{name} = {_literal(value, name)}")
     return "\n".join(lines)

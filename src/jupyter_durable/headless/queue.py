@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +13,11 @@ from jupyter_durable.clock import Clock, SystemClock
 from jupyter_durable.errors import DurableError, RunNotFoundError
 from jupyter_durable.headless import parameters as params
 from jupyter_durable.headless import save
-from jupyter_durable.headless.job import kinds, runs_of
+from jupyter_durable.headless.job import kinds, no_memory, runs_of
 from jupyter_durable.headless.runner import Options
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import FINAL, JobRecord, JobStatus, RunRecord, new_id
+from jupyter_durable.store.place import MEMORY
 
 ENDED: frozenset[JobStatus] = frozenset({"completed", "failed", "gave_up", "cancelled", "interrupted"})
 """Statuses of jobs that do not go on by themselves."""
@@ -41,6 +43,8 @@ def submit(
     `output` is a file, or for `many` a folder. All or none are submitted. Raises `DurableError` for a notebook that cannot
     be read and for parameters that are not JSON data.
     """
+    if store.url == MEMORY:
+        raise no_memory()
     notebook = notebook.resolve()
     save.read(notebook)
     now = (clock or SystemClock()).now()
@@ -93,11 +97,19 @@ def read_many(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, first = list(reader), reader.fieldnames or ()
     except (OSError, ValueError, csv.Error) as error:
         raise DurableError(
             f"cannot read the parameters in {path}: {error}", hint="give a .csv file with a line of names"
         ) from error
+    for name, times in Counter(name.strip() for name in first if name.strip()).items():
+        if times > 1 or not params.is_name(name):
+            what = "stands twice" if times > 1 else "is no name of a variable"
+            raise DurableError(
+                f"{name!r} {what} in the first line of {path}",
+                hint="that line names the parameters: a variable of the notebook each",
+            )
     for number, row in enumerate(rows, 2):
         if None in row:
             raise DurableError(

@@ -37,7 +37,7 @@ def find(store: JournalStore, what: str, *, output: Path | None = None, url: str
 
 def _find(store: JournalStore, what: str, *, output: Path | None, url: str | None) -> Job:
     path = Path(what)
-    if path.suffix == ".ipynb" or path.exists():
+    if path.suffix == ".ipynb" or path.is_file():  # a folder may have a run's name
         return _of_notebook(store, path.resolve(), output, url)
     try:
         record = store.job(what)

@@ -26,6 +26,7 @@ from jupyter_durable.headless.job import (
     METADATA,
     Job,
     last_word,
+    no_memory,
     outlook,
     progress,
     remember_output,
@@ -394,13 +395,16 @@ def environment(job: Job, *, park_after: float | None = PARK_AFTER) -> dict[str,
     """A kernel's environment: ours, less a surrounding Jupyter session's, plus which job it works for."""
     from jupyter_durable.store.place import VARIABLE, resolve
 
+    store = resolve(job.store)
+    if store is None:
+        raise no_memory()
     inherited = {k: v for k, v in os.environ.items() if k not in {"JPY_SESSION_NAME", "JPY_PARENT_PID"}}
     return inherited | {
         "JUPYTER_DURABLE_RUNNER": "1",
         "JUPYTER_DURABLE_JOB": job.id,
         "JUPYTER_DURABLE_NOTEBOOK": str(job.notebook),
         PARK_VARIABLE: "" if park_after is None else f"{park_after:g}",
-        VARIABLE: str(resolve(job.store)),  # absolute: the kernel works in another folder
+        VARIABLE: str(store),  # absolute: the kernel works in another folder
     }
 
 

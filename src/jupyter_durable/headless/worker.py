@@ -198,4 +198,5 @@ def _ending(report: JobReport) -> str:
         return f"waits for {report.parked.what}" if report.parked.what else "waits"
     if report.status == "completed":
         return f"completed in {report.seconds:.1f} s"
-    return f"{report.status.replace('_', ' ')}: {report.error or report.where}"
+    see = f"; see {report.output}" if report.status in ("failed", "gave_up") else ""
+    return f"{report.status.replace('_', ' ')}: {report.error or report.where}{see}"

@@ -1,7 +1,8 @@
 """A run from one store into another that has the same key: as it is, with all that its journal needs.
 
 What a journal says is bound to its store's key: hashes, signatures, what is sealed, and the digests by which a
-replay finds its steps. So a run moves with its key, or not at all; it is copied row by row and nothing of it is decoded.
+replay finds its steps. The last could not be made anew under another key: a strand's is over arguments that are stored
+nowhere. So a run moves with its key, or not at all; it is copied row by row and nothing of it is decoded.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ def copy(source: RowStore, target: RowStore, run_id: str) -> list[str]:
     target. Raises `StoreError` for another key and for a run that has gone on differently there, `RunNotFoundError`.
     """
     if source.key != target.key:
+        short = source.run(run_id).id[:13]
         raise StoreError(
             f"{target.url} has another key than {source.url}, and a run's journal is bound to its key",
-            hint="copy it to a file of its own, which gets the key, and use that as it is: --store FILE",
+            hint=f"`jupyter durable copy {short} one.db` makes a store of its own with the key of {source.url}: take one.db and "
+            f"one.key along, and go on there with `jupyter durable resume {short} --store one.db`",
         )
     first = source.run(run_id).id
     with source._snapshot() as rows:
