@@ -158,6 +158,7 @@ export interface Row {
   attempts?: number;
   replays?: number;
   effect?: string;
+  given?: string;
   old?: boolean;
   taken?: boolean;
   call?: string;

@@ -279,7 +279,7 @@ class StepInfo:
     or it has not ended). `usage` is what a model call used: provider, model, tokens,
     finish reason, tools asked for; `cost` its price in USD, None where not known (or nothing to pay), and
     `saved` what its replays would have cost. `wait` is what it waits for, as a few words; `edited` the arguments
-    that a person changed, and who.
+    that a person changed, and who; `given` who gave its outcome, where the call did not.
     """
 
     id: str
@@ -302,6 +302,7 @@ class StepInfo:
     saved: float = 0.0
     wait: str | None = None
     edited: str | None = None
+    given: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -639,6 +639,19 @@ def test_a_given_result_says_what_the_call_had_done_to_its_arguments(bench: Benc
     assert bench.facade.fork(forked.parent, "note").unmade == ()
 
 
+def test_a_given_result_is_told_from_one_that_was_made(bench: Bench) -> None:
+    """In the lists and in the timeline: who gave it."""
+    agent = three(bench)
+    bench.new(agent)
+    assert {step.given for step in bench.steps()} == {None}
+    go_on(bench, bench.facade.fork("run", "1.1", result=50, by="ada"), agent)
+    assert [step.given for step in bench.steps() if not step.history] == [None, "ada", None]
+    watch = Watch(bench.facade, bench.record.id)
+    watch.read()
+    rows = [row for page in watch.pages() for row in page["rows"] if not row.get("old")]
+    assert [row.get("given") for row in rows] == [None, "ada", None]
+
+
 # -- how they are shown ------------------------------------------------------------------------------
 
 

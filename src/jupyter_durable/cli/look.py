@@ -180,6 +180,7 @@ def _step(step: StepInfo, *, talk: bool = False) -> str:
         "replays": step.replays,
         "waits for": step.wait,
         "changed": step.edited,
+        "given by": step.given,
         "took": _took(step),
         "used": used(step),
         "arguments": step.arguments if not talk else None,  # what follows says it

@@ -176,6 +176,7 @@ def _facts(step: StepInfo) -> list[tuple[str, str]]:
         "replays": str(step.replays),
         "waits for": step.wait,
         "changed": step.edited,
+        "given by": step.given,
         "took": _took(step),
         "used": used(step),
         "call": step.arguments,

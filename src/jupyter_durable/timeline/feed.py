@@ -28,7 +28,7 @@ from jupyter_durable.timeline.folding import (
 )
 from jupyter_durable.timeline.rows import Counts, Lane, Page, Relative, Row, RunHead, Wait
 from jupyter_durable.timeline.texts import Sight, Texts
-from jupyter_durable.timeline.view import run_status, scope_path, status_of, step_status
+from jupyter_durable.timeline.view import given, run_status, scope_path, status_of, step_status
 
 PORTION = 500
 """Rows of a page."""
@@ -319,6 +319,8 @@ class Feed:
             row["replays"] = replays
         if step.effect != "retryable":
             row["effect"] = step.effect
+        if (by := given(step)) is not None:
+            row["given"] = by
         if old:
             row["old"] = True
         if step.seq <= index.base_seq:

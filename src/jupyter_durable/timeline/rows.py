@@ -71,7 +71,8 @@ class Row(TypedDict):
 
     `call` and `says` are one line each: the call as made, and its result or error. They are absent where
     nobody has looked yet (`texts` fetches them). `took` is absent where nobody knows. `old`: left behind by a
-    retry, an edit or a fork. `taken`: made by the run this one was forked from. `tokens`: in, out, of
+    retry, an edit or a fork. `taken`: made by the run this one was forked from. `given`: who gave its outcome, where the
+    call did not. `tokens`: in, out, of
     those in cached. `text`: the end of what a stream has said so far. `output`: it printed or displayed something.
     """
 
@@ -87,6 +88,7 @@ class Row(TypedDict):
     attempts: NotRequired[int]
     replays: NotRequired[int]
     effect: NotRequired[str]
+    given: NotRequired[str]
     old: NotRequired[bool]
     taken: NotRequired[bool]
     call: NotRequired[str]

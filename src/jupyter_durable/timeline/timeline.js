@@ -34,6 +34,7 @@
  * @property {number=} attempts
  * @property {number=} replays
  * @property {string=} effect
+ * @property {string=} given
  * @property {boolean=} old
  * @property {boolean=} taken
  * @property {string=} call
@@ -899,7 +900,7 @@ class Timeline {
     const call = row.call || row.name;
     put(what.children[1], row.kind === "model" && row.model ? `${row.name} ${row.model}` : call);
     line.title = "";
-    put(what.children[2], [row.replays && row.status !== "completed" ? "↻ replayed" : "", row.taken ? "↱ parent's" : "", (row.attempts || 1) > 1 ? `attempt ${row.attempts}` : "", row.effect === "unsafe" ? "unsafe" : "", row.old ? "history" : ""].filter(Boolean).join("  "));
+    put(what.children[2], [row.replays && row.status !== "completed" ? "↻ replayed" : "", row.taken ? "↱ parent's" : "", (row.attempts || 1) > 1 ? `attempt ${row.attempts}` : "", row.effect === "unsafe" ? "unsafe" : "", row.given ? "✎ given" : "", row.old ? "history" : ""].filter(Boolean).join("  "));
     const tail = row.text ? row.text.slice(-200) : row.log?.length ? row.log[row.log.length - 1].text : "";
     put(says, row.says ?? tail ?? "");
     says.classList.toggle("tail", row.says === undefined);
@@ -1243,7 +1244,7 @@ class Timeline {
     const facts = [
       ["kind", row.kind], ["scope", lane?.name || ""], ["began", new Date(row.at * 1000).toLocaleString()],
       ["took", row.took !== undefined ? span(row.took) : ""], ["attempts", (row.attempts || 1) > 1 ? String(row.attempts) : ""],
-      ["replayed", row.replays ? `${row.replays} time${row.replays > 1 ? "s" : ""}` : ""], ["effect", row.effect || ""],
+      ["replayed", row.replays ? `${row.replays} time${row.replays > 1 ? "s" : ""}` : ""], ["effect", row.effect || ""], ["outcome given by", row.given || ""],
       ["model", row.model || ""], ["tokens", row.tokens ? `${row.tokens[0].toLocaleString("en")} in${row.tokens[2] ? ` (${row.tokens[2].toLocaleString("en")} cached)` : ""}, ${row.tokens[1].toLocaleString("en")} out` : ""],
       ["price", row.cost !== undefined ? money(row.cost) : row.tokens ? "unknown" : ""], ["saved by replay", row.saved ? money(row.saved) : ""],
     ].filter(([, value]) => value);

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from jupyter_durable.codec.redaction import mask
 from jupyter_durable.journal.budget import money
 from jupyter_durable.journal.index import MAIN, ROOT, Index, RecordedStep
 from jupyter_durable.journal.spend import Price, Spend, cost, used
@@ -161,10 +162,17 @@ def steps(
             seconds=index.took(step),
             wait=_waits_for(step),
             edited=_edited(step, render),
+            given=given(step),
             **_spent(index, step, price),
         )
         for step in index.all_steps()
     ]
+
+
+def given(step: RecordedStep) -> str | None:
+    """Who gave the outcome of a step: a person, in doubt or in a fork. None: the call did."""
+    outcome = step.outcome
+    return mask(str(outcome.meta["by"])) if outcome is not None and outcome.meta.get("by") else None
 
 
 def _waits_for(step: RecordedStep) -> str | None:
