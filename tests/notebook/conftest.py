@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_agents import LOAD, TOOLS, session
 from kernels import Kernel
 
 PYTHONS = [
@@ -31,6 +32,16 @@ def python(request: pytest.FixtureRequest) -> str:
 def kernel(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """One kernel for the whole module: starting one costs a second."""
     with Kernel(tmp_path_factory.mktemp("kernel"), python=python) as kernel:
+        yield kernel
+
+
+@pytest.fixture(scope="module")
+def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """One kernel with the tools of `kernel_agents`, for a module's tests that need no death (`moved_to` their folder)."""
+    folder = tmp_path_factory.mktemp("shared")
+    with Kernel(folder, python=python, env=session(folder)) as kernel:
+        kernel.check(LOAD)
+        kernel.check(TOOLS)
         yield kernel
 
 

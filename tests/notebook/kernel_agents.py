@@ -1,12 +1,15 @@
-"""What the tests of durable cells share: an agent's tools that leave a trace outside, and how to read it."""
+"""What the tests of durable cells share: an agent's tools that leave a trace outside, kernels that have them, and how to read it."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from kernels import Kernel, Reply
+
+MakeKernel = Callable[..., Kernel]
 
 LOAD = "%load_ext jupyter_durable"
 
@@ -47,6 +50,16 @@ def session(folder: Path, name: str = "nb.ipynb") -> dict[str, str | None]:
     """The environment of a kernel that JupyterLab started for a notebook: somebody is watching."""
     (folder / name).touch()
     return {"JPY_SESSION_NAME": str(folder / name)}
+
+
+def ready(
+    make: MakeKernel, folder: Path, *setup: str, python: str = sys.executable, **env: str | None
+) -> Kernel:
+    """A kernel of an interactive session in which the extension is loaded and the set-up cells ran."""
+    kernel = make(env={**session(folder), **env}, python=python)
+    for cell in (LOAD, *setup):
+        kernel.check(cell)
+    return kernel
 
 
 def calls(folder: Path) -> list[str]:

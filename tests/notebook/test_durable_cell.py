@@ -7,37 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel_agents import LOAD, TOOLS, calls, counts, lines, moved_to, said, session, until
+from kernel_agents import LOAD, TOOLS, MakeKernel, calls, counts, lines, moved_to, ready, said
 from kernels import Kernel, KernelDied
 
 from jupyter_durable.runtime.kill_points import KILL_POINTS, OF_WAITS
-
-MakeKernel = Callable[..., Kernel]
-
-
-def ready(
-    make: MakeKernel, folder: Path, *setup: str, python: str = sys.executable, **env: str | None
-) -> Kernel:
-    """A kernel of an interactive session in which the extension is loaded and the set-up cells ran."""
-    kernel = make(env={**session(folder), **env}, python=python)
-    for cell in (LOAD, *setup):
-        kernel.check(cell)
-    return kernel
-
-
-@pytest.fixture(scope="module")
-def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    """One kernel with the tools for all tests that need no death: starting one costs a second."""
-    folder = tmp_path_factory.mktemp("shared")
-    with Kernel(folder, python=python, env=session(folder)) as kernel:
-        kernel.check(LOAD)
-        kernel.check(TOOLS)
-        yield kernel
 
 
 @pytest.fixture
@@ -47,6 +23,7 @@ def kernel(shared: Kernel, tmp_path: Path) -> Kernel:
 
 
 # -- an ordinary cell, durable ---------------------------------------------------------------------------
+
 
 MIXED = """%%durable mixed
 import asyncio
@@ -174,264 +151,6 @@ def test_failed_is_resumed_at_the_step_that_failed(kernel: Kernel, tmp_path: Pat
     assert calls(tmp_path) == ["ask q", "flaky", "flaky"]
 
 
-# -- inputs ----------------------------------------------------------------------------------------------
-
-GROWING = """%%durable chat
-messages.append(question)
-agent.seen.append(question)
-for n in range(3):
-    messages.append(ask(f"{len(messages)} {messages[-1]}"))
-    agent.seen.append(n)
-page = await fetch("slow", 0 if go() else 60)
-(len(messages), agent.seen)
-"""
-GROWING_SETUP = """
-import os
-class Agent:
-    def __init__(self): self.seen = []
-agent = Agent()
-messages = []
-question = "why?"
-@durable.tool
-def go():
-    return os.path.exists("go")
-"""
-
-
-def test_inputs_that_the_cell_itself_changes(kernel: Kernel, tmp_path: Path) -> None:
-    """`messages.append(...)` first, interrupted, run again: nothing is paid twice, nothing counts as an edit."""
-    kernel.check(GROWING_SETUP)
-    running = kernel.submit(GROWING)
-    until(kernel, running, lambda: "fetch slow" in calls(tmp_path))
-    kernel.interrupt()
-    stopped = kernel.wait(running)
-    assert stopped.status == "error"
-    assert stopped.seconds < 20
-    assert lines(stopped)[-1].startswith("■ chat interrupted: 5 executed")
-    assert kernel.check("len(messages)").result == "4"
-
-    # `go()` is in the journal as False: it is an answer like any other, so the run would wait again.
-    again = kernel.submit(GROWING)
-    until(kernel, again, lambda: calls(tmp_path).count("fetch slow") == 2)
-    kernel.interrupt()
-    kernel.wait(again)
-    assert "as they were when the run began" in said(again)
-    assert "resuming chat: 4 of 5 steps replayed, 1 in doubt, continues at fetch('slow', 60)" in said(again)
-    assert counts(tmp_path).pop("ask 1 why?") == 1
-
-    edited = kernel.check(GROWING.replace("60", "0"))
-    assert edited.result == "(4, ['why?', 0, 1, 2])"
-    assert "forking chat: the cell changed" in said(edited)
-    made = counts(tmp_path)
-    assert made.pop("fetch slow") == 3
-    assert set(made.values()) == {1}
-    assert len(made) == 3
-
-
-def test_names_the_user_changed_are_the_users(kernel: Kernel, tmp_path: Path) -> None:
-    """After an interrupt the user gives another question: the run goes on as an edit that asks that one."""
-    cell = "%%durable chat\nmessages.append(question)\nx = ask(messages[-1])\nawait fetch('slow', wait)\nx"
-    kernel.check("messages = []; question = 'one'; wait = 60")
-    running = kernel.submit(cell)
-    until(kernel, running, lambda: "fetch slow" in calls(tmp_path))
-    kernel.interrupt()
-    kernel.wait(running)
-    kernel.check("question = 'two'; wait = 0")
-
-    reply = kernel.check(cell)
-
-    assert reply.result == "'answer to two'"
-    assert "resuming chat as an edit: question, wait changed" in said(reply)
-    assert kernel.check("messages").result == "['two']"
-
-
-@pytest.mark.slow
-def test_a_fresh_kernel_needs_only_the_cell(make_kernel: MakeKernel, tmp_path: Path, python: str) -> None:
-    """Imports, functions, classes, data and a lock come back; what cannot is named, and nothing is called twice."""
-    setup = """
-import json, threading
-from dataclasses import dataclass
-RATE = 3
-@dataclass
-class Hit:
-    text: str
-    def score(self): return len(self.text) * RATE
-lock = threading.Lock()
-stream = (n for n in range(3))
-@durable.tool
-def search(q):
-    with lock:
-        trace("search " + q)
-    return [Hit(q), Hit(q + q)]
-unrelated = object()
-"""
-    cell = "%%durable find\nhits = search('ab')\nfor hit in hits: crunch(hit.score())\nif False: next(stream)\njson.dumps([h.text for h in hits])"
-    dying = ready(
-        make_kernel, tmp_path, TOOLS, setup, python=python, JUPYTER_DURABLE_CRASH_AT="after-start:3"
-    )
-    with pytest.raises(KernelDied):
-        dying.run(cell)
-
-    fresh = ready(make_kernel, tmp_path, python=python)
-    reply = fresh.check(cell)
-
-    assert reply.result == '\'["ab", "abab"]\''
-    assert calls(tmp_path) == ["search ab", "crunch 6", "crunch 12"]
-    assert "made again: lock = threading.Lock()" in said(reply)
-    assert "not restored: stream:" in said(reply)
-    assert fresh.check("isinstance(hits[0], Hit), 'unrelated' in globals()").result == "(True, False)"
-
-
-def test_the_first_line_says_arguments_whose_classes_are_yet_to_come_back(
-    make_kernel: MakeKernel, tmp_path: Path
-) -> None:
-    """What the notebook defines is restored when the run is taken up; what will happen is said before."""
-    setup = """
-from dataclasses import dataclass
-from enum import Enum
-Colour = Enum("Colour", "RED GREEN")
-@dataclass
-class Wall:
-    colours: set
-    height: int = 3
-@durable.tool
-def paint(wall, colour):
-    trace(f"paint {colour.name}")
-    return wall.height
-"""
-    cell = "%%durable house\npaint(Wall({Colour.RED}), colour=Colour.GREEN)"
-    dying = ready(make_kernel, tmp_path, TOOLS, setup, JUPYTER_DURABLE_CRASH_AT="after-call:1")
-    with pytest.raises(KernelDied):
-        dying.run(cell)
-
-    reply = ready(make_kernel, tmp_path).check(cell)
-
-    assert lines(reply)[0].endswith(
-        "1 in doubt, continues at paint(Wall(colours={Colour.RED}, height=3), colour=Colour.GREEN)"
-    )
-    assert calls(tmp_path) == ["paint GREEN", "paint GREEN"]
-
-
-# -- interrupts ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", ["await fetch('x', 60)", "crunch(7, 60)"], ids=["awaiting", "blocking"])
-def test_interrupt_and_resume(kernel: Kernel, tmp_path: Path, step: str) -> None:
-    """The cell ends at once, its run is interrupted, and goes on with the step that was cut off."""
-    cell = f"%%durable slow\nx = ask('q')\n{step}"
-    running = kernel.submit(cell)
-    until(kernel, running, lambda: len(calls(tmp_path)) == 2)
-    before = time.monotonic()
-    kernel.interrupt()
-    reply = kernel.wait(running, 20)
-    assert time.monotonic() - before < 10, "not the minute that the step takes (`test_interrupt` is strict)"
-    assert not reply.ok
-    assert lines(reply)[-1] == "■ slow interrupted: 2 executed; run the cell again to resume it"
-    status = "durable.open_store().runs(name='slow')[0].status"
-    assert kernel.check(status).result == "'interrupted'"
-
-    again = kernel.submit(cell)
-    until(kernel, again, lambda: len(calls(tmp_path)) == 3)
-    kernel.interrupt()
-    kernel.wait(again, 20)
-    assert lines(again)[0].startswith("↻ resuming slow: 1 of 2 steps replayed, 1 in doubt, continues at")
-    assert counts(tmp_path)["ask q"] == 1
-
-
-def test_tasks_that_outlive_the_cell(kernel: Kernel, tmp_path: Path) -> None:
-    """The run closes with the cell; a tool call of a task left behind raises, and calls nothing."""
-    kernel.check(
-        "%%durable early\nasync def later():\n    await asyncio.sleep(.1)\n    return await fetch('late')\n"
-        "task = asyncio.create_task(later())\nask('q')"
-    )
-    late = kernel.run("await task")
-    assert late.ename == "RunClosedError"
-    assert calls(tmp_path) == ["ask q"]
-    assert kernel.check("await fetch('outside')").result == "'page outside'"
-
-
-# -- waiting for a person --------------------------------------------------------------------------------
-
-MAIL = "%%durable mail\nask('who')\ntold = send('you')\ntold"
-DECIDE = "import sys, jupyter_durable as d\ns = d.open_store(); r = s.runs(name='mail')[0]; {}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("decision", "sent", "result"),
-    [
-        ("s.retry(r.id, '1.1')", 2, "'sent to you'"),
-        ("s.supply(r.id, '1.1', 'by hand')", 1, "'by hand'"),
-        ("s.fail(r.id, '1.1', 'no such person')", 1, None),
-    ],
-    ids=["retry", "supply", "fail"],
-)
-def test_an_unsafe_step_in_doubt_waits_for_a_person(
-    make_kernel: MakeKernel, tmp_path: Path, decision: str, sent: int, result: str | None
-) -> None:
-    """Cut off, it is not made again: the cell says what to decide and waits; another process decides."""
-    dying = ready(make_kernel, tmp_path, TOOLS, JUPYTER_DURABLE_CRASH_AT="after-call:2")
-    with pytest.raises(KernelDied):
-        dying.run(MAIL)
-    assert counts(tmp_path) == {"ask who": 1, "send you": 1}
-
-    fresh = ready(make_kernel, tmp_path)
-    waiting = fresh.submit(MAIL)
-    until(fresh, waiting, lambda: "run the cell again" in said(waiting))
-    assert counts(tmp_path) == {"ask who": 1, "send you": 1}
-    assert "the run waits" in said(waiting)
-    assert "jupyter durable supply" in said(waiting)
-    subprocess.run([sys.executable, "-c", DECIDE.format(decision)], env=fresh.env, check=True)
-    reply = fresh.wait(waiting, 30)
-
-    assert counts(tmp_path) == {"ask who": 1, "send you": sent}
-    if result is None:
-        assert "no such person" in reply.traceback
-        assert not reply.ok
-    else:
-        assert reply.check().result == result
-
-
-@pytest.mark.slow
-def test_where_nobody_watches_the_run_parks(make_kernel: MakeKernel, tmp_path: Path) -> None:
-    """The cell ends quietly, as parked, and later cells do not run; decided on, it goes on."""
-    env = {"JPY_SESSION_NAME": None, "JUPYTER_DURABLE_NOTEBOOK": str(tmp_path / "nb.ipynb")}
-    dying = ready(make_kernel, tmp_path, TOOLS, **env, JUPYTER_DURABLE_CRASH_AT="after-call:2")
-    with pytest.raises(KernelDied):
-        dying.run(MAIL)
-    fresh = ready(make_kernel, tmp_path, **env)
-
-    parked = fresh.run(MAIL)
-
-    assert (parked.status, parked.ename) == ("error", "RunParked")
-    assert parked.tracebacks == []
-    assert lines(parked)[-1].startswith("⏸ mail is parked")
-    assert "jupyter durable retry" in lines(parked)[-1]
-    store = "import jupyter_durable as durable\ndurable.open_store().runs(name='mail')[0].status"
-    assert fresh.check(store).result == "'waiting'"
-    fresh.check("%durable supply mail 1.1 'by ' + 'hand'")
-    assert fresh.check(MAIL).result == "'by hand'"
-    assert counts(tmp_path) == {"ask who": 1, "send you": 1}
-
-
-@pytest.mark.slow
-def test_a_parked_run_inside_a_task_group(make_kernel: MakeKernel, tmp_path: Path) -> None:
-    """`RunParked` in a task reaches the front end as what it is, not as a group of exceptions."""
-    env = {"JPY_SESSION_NAME": None}
-    tools = (
-        TOOLS + "\n@durable.tool(effect='unsafe')\nasync def post(x):\n    trace(f'post {x}')\n    return x\n"
-    )
-    cell = "%%durable group\nasync with asyncio.TaskGroup() as group:\n    t = [group.create_task(post(n)) for n in range(2)]\n[x.result() for x in t]"
-    dying = ready(make_kernel, tmp_path, tools, **env, JUPYTER_DURABLE_CRASH_AT="after-call:1")
-    with pytest.raises(KernelDied):
-        dying.run(cell)
-
-    parked = ready(make_kernel, tmp_path, **env).run(cell)
-
-    assert (parked.status, parked.ename) == ("error", "RunParked")
-    assert parked.tracebacks == []
-
-
 # -- switches --------------------------------------------------------------------------------------------
 
 
@@ -489,50 +208,6 @@ def test_fewer_calls_than_recorded_is_a_divergence_too(kernel: Kernel, tmp_path:
     assert "now:      nothing more" in reply.traceback
     assert "jupyter_durable/" not in reply.traceback
     assert counts(tmp_path) == {"ask 0": 1, "ask 1": 1}
-
-
-STEAL = """
-import sys
-from jupyter_durable.clock import SystemClock
-from jupyter_durable.model import Owner
-from jupyter_durable.store import connect
-class Later(SystemClock):
-    def now(self): return super().now() + 3600
-store = connect(sys.argv[1], clock=Later())
-store.acquire(store.runs(name="held")[0].id, Owner("elsewhere", 1, 1.0, "another machine"), 60)
-"""
-
-
-@pytest.mark.parametrize("how", ["await fetch('x', 60)", "while not os.path.exists('go'): time.sleep(.02)"])
-def test_a_holder_whose_lease_was_taken_over_can_write_nothing(
-    kernel: Kernel, tmp_path: Path, how: str
-) -> None:
-    """The lease expired while the kernel slept, and another process took it: no further call is made or recorded."""
-    kernel.check("import os, time")
-    running = kernel.submit(f"%%durable held\nask('one')\n{how}\nask('two')\nask('three')")
-    until(
-        kernel,
-        running,
-        lambda: "ask one" in calls(tmp_path) and (how[0] == "w" or "fetch x" in calls(tmp_path)),
-    )
-    command = [sys.executable, "-c", STEAL, str(tmp_path / "journal.db")]
-    subprocess.run(command, check=True, env=kernel.env)
-    (tmp_path / "go").touch()
-    if how[0] == "a":
-        kernel.interrupt()
-
-    reply = kernel.wait(running, 30)
-
-    assert not reply.ok
-    assert "ask two" not in calls(tmp_path)
-    if how[0] == "w":
-        assert "another machine" in said(reply)
-        assert reply.ename == "LeaseLost"
-        assert reply.tracebacks == []
-    entries = "[(s.name, s.status) for s in durable.open_store().steps(durable.open_store().runs(name='held')[0].id)]"
-    found = kernel.check(entries).result or ""
-    assert "two" not in found
-    assert kernel.check("durable.open_store().runs(name='held')[0].status").result == "'running'"
 
 
 def test_output_of_steps_is_shown_again(kernel: Kernel) -> None:
@@ -614,24 +289,3 @@ def test_plain_ipython(tmp_path: Path) -> None:
     assert "answer to q 9" in second.stdout
     assert "✓ script completed: 1 replayed, 1 executed" in second.stdout
     assert calls(tmp_path) == ["ask q", "crunch 3"]
-
-
-@pytest.mark.slow
-def test_cancelled_from_outside(make_kernel: MakeKernel, tmp_path: Path) -> None:
-    """A run cancelled by another process ends its cell at once; nothing resumes it, and a new run says so."""
-    kernel = ready(make_kernel, tmp_path, TOOLS)
-    cell = "%%durable long\nask('q')\nawait fetch('x', 60)"
-    running = kernel.submit(cell)
-    until(kernel, running, lambda: "fetch x" in calls(tmp_path))
-    code = "import jupyter_durable as d; s = d.open_store(); s.cancel(s.runs(name='long')[0].id, by='me')"
-    subprocess.run([sys.executable, "-c", code], env=kernel.env, check=True)
-    reply = kernel.wait(running, 20)
-    assert not reply.ok
-    assert "long was cancelled by me" in said(reply)
-    assert not reply.tracebacks
-    again = kernel.submit(cell)
-    until(kernel, again, lambda: calls(tmp_path).count("fetch x") == 2)
-    kernel.interrupt()
-    kernel.wait(again)
-    assert "was cancelled" in lines(again)[0]
-    assert counts(tmp_path)["ask q"] == 2

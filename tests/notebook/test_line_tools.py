@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_agents import LOAD, TOOLS, calls, moved_to, said, session
+from kernel_agents import calls, moved_to, said
 from kernels import Kernel
-
-
-@pytest.fixture(scope="module")
-def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    """One kernel for all tests: starting one costs a second."""
-    folder = tmp_path_factory.mktemp("shared")
-    with Kernel(folder, python=python, env=session(folder)) as kernel:
-        kernel.check(LOAD)
-        kernel.check(TOOLS)
-        yield kernel
 
 
 @pytest.fixture
