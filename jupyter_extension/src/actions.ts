@@ -10,7 +10,7 @@ import type { Live } from "./live.js";
 import { isOver } from "./logic/runs.js";
 import { tab } from "./renderer.js";
 import type { Resumer } from "./resume.js";
-import type { RunItem, Wait } from "./types.js";
+import type { Page, Row, RunItem, Wait } from "./types.js";
 
 export class Actions {
   constructor(
@@ -123,13 +123,18 @@ export class Actions {
   }
 
   private async chooseStep(run: RunItem): Promise<string | null> {
-    const { rows } = await this.live.client.steps(run.id, "", 0);
-    const present = rows.filter((row) => !row.old).reverse();
+    const rows = new Map<number, Row>();
+    for (let page = { feed: "", mark: 0, more: true } as Partial<Page>; page.more;) {
+      page = await this.live.client.steps(run.id, page.feed ?? "", page.mark ?? 0);
+      for (const row of page.rows ?? []) rows.set(row.n, row); // in the order in which they changed
+    }
+    const present = [...rows.values()].filter((row) => !row.old).sort((a, b) => b.n - a.n);
     const items = present.map((row) => `${row.id}  ${row.call ?? row.name}`);
     const chosen = await InputDialog.getItem({
       title: this.trans.__("Fork %1: from which step on?", run.name),
       label: this.trans.__("That step and what followed is made again; what is before it is taken over."),
       items,
+      okLabel: this.trans.__("Fork"),
     });
     const at = chosen.button.accept && chosen.value !== null ? items.indexOf(chosen.value) : -1;
     return present[at]?.id ?? null;

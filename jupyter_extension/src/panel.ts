@@ -10,7 +10,7 @@ import type { Live } from "./live.js";
 import type { Filter } from "./logic/runs.js";
 import { ICONS, isOver, isResumable, matches } from "./logic/runs.js";
 import { fileName } from "./logic/words.js";
-import { action, facts, prompt, where, word } from "./says.js";
+import { action, facts, prompt, word } from "./says.js";
 import type { RunItem, Wait } from "./types.js";
 
 export const durableIcon = new LabIcon({
@@ -159,7 +159,7 @@ export class RunsPanel extends Widget {
       this.people,
       trans.__("Waiting for you"),
       waits.map(({ run, wait }) =>
-        this.keep(kept, `w:${run.id}:${wait.key}`, [run.name, wait], () => this.wait(run, wait)),
+        this.keep(kept, `w:${run.id}:${wait.key}`, [run.name, wait, this.path], () => this.wait(run, wait)),
       ),
       null,
     );
@@ -221,8 +221,7 @@ export class RunsPanel extends Widget {
     const { trans, actions } = this;
     const open = this.open.has(run.id);
     const status = word(trans, run.status);
-    const elsewhere = run.path !== this.path ? (run.path ?? run.notebook) : null;
-    const stopped = isResumable(run) && run.status !== "failed" ? trans.__("stopped at %1", where(trans, run)) : "";
+    const elsewhere = this.elsewhere(run);
     const resume =
       isResumable(run) &&
       run.path !== null &&
@@ -247,8 +246,8 @@ export class RunsPanel extends Widget {
           },
           h("span", { class: "jp-durable-state" }, icon(ICONS[run.status])),
           h("span", { class: "jp-durable-name" }, run.name),
-          h("span", { class: "jp-durable-word" }, run.status === "interrupted" && stopped ? null : status),
-          h("span", { class: "jp-durable-facts" }, [stopped, says].filter(Boolean).join(" · ")),
+          h("span", { class: "jp-durable-word" }, run.status === "interrupted" && isResumable(run) ? null : status),
+          h("span", { class: "jp-durable-facts" }, says),
           elsewhere && h("span", { class: "jp-durable-facts", title: elsewhere }, fileName(elsewhere)),
         ),
         resume,
@@ -274,6 +273,7 @@ export class RunsPanel extends Widget {
     const { trans, actions } = this;
     const direct = wait.actions.filter((one) => ["approve", "reject", "retry"].includes(one));
     const form = wait.actions.some((one) => !direct.includes(one));
+    const elsewhere = this.elsewhere(run);
     return h(
       "li",
       { class: `jp-durable-wait jp-mod-${wait.kind}`, "data-run": run.id },
@@ -283,6 +283,7 @@ export class RunsPanel extends Widget {
         icon("‖"),
         h("strong", {}, run.name),
         h("span", {}, ` ${prompt(trans, wait)}`),
+        elsewhere && h("span", { class: "jp-durable-facts", title: elsewhere }, ` · ${fileName(elsewhere)}`),
       ),
       wait.value !== undefined &&
         h("pre", { class: "jp-durable-value", tabindex: "0" }, JSON.stringify(wait.value, null, 1)),
@@ -301,6 +302,11 @@ export class RunsPanel extends Widget {
           ),
       ),
     );
+  }
+
+  /** Its notebook, if it is not the one that is looked at. */
+  private elsewhere(run: RunItem): string | null {
+    return run.path !== this.path ? (run.path ?? run.notebook) : null;
   }
 
   private toggle(id: string): void {

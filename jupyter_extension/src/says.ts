@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from "@jupyterlab/translation";
 
-import { asked, position, stateOf } from "./logic/runs.js";
+import { asked, isResumable, position, stateOf } from "./logic/runs.js";
 import { ago, money } from "./logic/words.js";
 import type { RunItem, Wait } from "./types.js";
 
@@ -56,10 +56,12 @@ export function badge(trans: TranslationBundle, run: RunItem | undefined, now: n
   }
 }
 
-/** A run in half a line. */
+/** A run in half a line: where it stopped, or how many steps it has. */
 export function facts(trans: TranslationBundle, run: RunItem, now: number): string {
+  const stopped = isResumable(run) && run.status !== "failed";
   const parts = [
-    trans._n("%1 step", "%1 steps", run.steps),
+    run.parent ? trans.__("fork") : "",
+    stopped ? trans.__("stopped at %1", where(trans, run)) : trans._n("%1 step", "%1 steps", run.steps),
     money(run.cost),
     run.saved ? trans.__("%1 saved", money(run.saved)) : "",
     ago(run.updated, now),

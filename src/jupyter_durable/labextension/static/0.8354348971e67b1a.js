@@ -230,12 +230,12 @@
 
 .jp-durable-button.jp-mod-primary {
   border-color: transparent;
-  background: var(--jp-brand-color0, #0d47a1);
+  background: var(--jp-brand-color1, #1976d2);
   color: var(--jp-ui-inverse-font-color1, #fff);
 }
 
 .jp-durable-button.jp-mod-primary:hover {
-  filter: brightness(1.12);
+  filter: brightness(0.92);
 }
 
 .jp-durable-button.jp-mod-plain {
