@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from store_kit import ELSEWHERE, KEY, HandClock, chunk, record
 
-from jupyter_durable.errors import LeaseHeldError, RunNotFoundError, StoreError
+from jupyter_durable.errors import LeaseHeldError, LeaseLost, RunNotFoundError, StoreError
 from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.model import Draft, JobRecord, Payload
 from jupyter_durable.store import retention, transfer
@@ -319,6 +319,50 @@ def test_a_run_is_copied_with_all_that_it_needs(tmp_path: Path, clock: HandClock
     with pytest.raises(StoreError, match="another key"):
         transfer.copy(here, other, "run")
     for store in (here, there, other):
+        store.close()
+
+
+def test_a_run_that_has_gone_on_elsewhere_comes_back(tmp_path: Path, clock: HandClock) -> None:
+    """As far as it has got there, with what was said to it; not while somebody is at it here, nor if it has gone on here."""
+    here = SqliteStore(tmp_path / "a.db", key=KEY, clock=clock)
+    there = SqliteStore(tmp_path / "b.db", key=KEY, clock=clock)
+    here.put_jobs([JobRecord("job", "n", "o", 1.0, 1.0, status="waiting")])
+    old = make(
+        here, clock, "run", chunk(b"x" * 5000), status="waiting", job_id="job", notebook="/here/nb.ipynb"
+    )
+    transfer.copy(here, there, "run")
+    there.post("run", "signal", "signal:go:1", {"name": "go"}, by="me")
+    lease = there.acquire("run", ELSEWHERE, 30.0)
+    there.append(lease, [draft(2, chunk(b"y" * 5000))], durable=True, status="completed")
+    there.release(lease)
+
+    held = here.acquire("run", ELSEWHERE, 30.0)
+    with pytest.raises(StoreError, match="not as it is here"):
+        transfer.copy(there, here, "run")
+    here.release(held)
+    assert transfer.copy(there, here, "run") == ["run"]
+
+    assert here.verify() == []
+    assert [e.hash for e in here.entries("run")] == [e.hash for e in there.entries("run")]
+    assert (here.run("run").status, here.run("run").notebook) == ("completed", "/here/nb.ipynb")
+    assert [item.key for item in here.inbox("run")] == ["signal:go:1"]
+    assert here.job("job").due_at == clock.now(), "it has its result to show"
+    assert transfer.copy(there, here, "run") == []
+    for late in (old, held):
+        with pytest.raises(LeaseLost):
+            here.append(late, [draft(3)], durable=True)
+    for store, number in ((here, 3), (there, 4)):
+        lease = store.acquire("run", ELSEWHERE, 30.0)
+        store.append(lease, [draft(number)], durable=True)
+        store.append(lease, [draft(9)], durable=True)
+        store.release(lease)
+    here_too = here.acquire("run", ELSEWHERE, 30.0)
+    here.release(here_too)
+    there.append(there.acquire("run", ELSEWHERE, 30.0), [draft(10)], durable=True)
+    with pytest.raises(StoreError, match="not as it is here"):
+        transfer.copy(there, here, "run")
+    assert here.verify() == []
+    for store in (here, there):
         store.close()
 
 

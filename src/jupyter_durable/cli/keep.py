@@ -166,7 +166,8 @@ def copy(run: str, target: str, store: str | None, as_json: bool) -> None:
     """Copy a RUN to another STORE: its journal, the runs it was forked from, its child runs, and its job.
 
     A file that is not there becomes a store of its own with the same key, to be taken elsewhere: use it by --store, or
-    `import` it into a store that has that key. What a journal says is bound to its key.
+    `import` it into a store that has that key. What a journal says is bound to its key. A run that is there already
+    gets what was done since.
     """
     from jupyter_durable.store import connect
 
@@ -222,7 +223,8 @@ def _copied(source: JournalStore, target: JournalStore, runs: list[str], *, as_j
         click.echo(json.dumps({"runs": made, "store": target.url}))
     else:
         others = f" ({len(runs)} asked for)" if len(made) != len(runs) else ""
-        click.echo(f"{len(made)} runs are in {target.url} now that were not{others}")
+        many = "1 run is" if len(made) == 1 else f"{len(made)} runs are"
+        click.echo(f"{many} in {target.url} now, new or further than there was{others}")
 
 
 @click.command("store")

@@ -37,10 +37,11 @@ class _Whole(NamedTuple):
 
 
 def copy(source: RowStore, target: RowStore, run_id: str) -> list[str]:
-    """Copy a run, those it was forked from, its child runs and its job; the ids of the runs that were not there yet.
+    """Copy a run, those it was forked from, its child runs and its job; the ids of the runs that were not there yet, or not
+    as far.
 
     The source stays as it is. A run that a process is advancing is copied as far as it has got, and is nobody's in the
-    target. Raises `StoreError` for another key and for a run that has gone on differently there, `RunNotFoundError`.
+    target. One that has gone on elsewhere goes on in the target, whose job that waits for it is due. Raises `StoreError` for another key and for a run that has gone on differently there, `RunNotFoundError`.
     """
     if source.key != target.key:
         short = source.run(run_id).id[:13]
@@ -116,12 +117,39 @@ def _chunks(rows: Rows, found: list[_Whole]) -> list[ChunkRow]:
     return list(chunks.values())
 
 
+def _goes_on(target: RowStore, into: Transaction, row: RunRow, head: HeadRow, whole: _Whole) -> bool:
+    """Add what a run has got done since it was here, and say so; False if what is here is no beginning of that."""
+    made = {entry.key & SEQ: entry.hash for entry in whole.entries} | {row.base_seq: row.base_hash}
+    posted = list(into.inbox(row.run, 0))
+    same = [(item.n, item.key, item.by) for item in whole.inbox[: len(posted)]]
+    if made.get(head.seq) != head.hash or same != [(item.n, item.key, item.by) for item in posted]:
+        return False
+    if target._left_behind(row) or (head.owner is not None and not leases.is_gone(to_owner(head.owner)[0])):
+        return False
+    # Its paths are those of this machine, and whoever held it here before must not write any more.
+    row = target._sealed(row._replace(meta=whole.row.meta, posted=whole.row.posted))
+    generation = max(head.generation, whole.head.generation) + 1
+    further = whole.head._replace(run=row.run, generation=generation, owner=None, expires_at=0.0)
+    into.put_run(row)
+    into.swap_head(head.mac, target._sealed_head(row.id, further))
+    later = [entry for entry in whole.entries if entry.key & SEQ > head.seq]
+    into.add_entries([entry._replace(key=row.run << 32 | entry.key & SEQ) for entry in later])
+    for item in whole.inbox[len(posted) :]:
+        moved = item._replace(run=row.run)
+        into.add_inbox(moved._replace(mac=target._seals.inbox(row.id, moved)))
+    target._live.pop(row.id, None)
+    target._wake(into, row, target._clock.now())
+    return True
+
+
 def _write(target: RowStore, into: Transaction, whole: _Whole) -> bool:
     there = into.find(whole.row.id)
     if there is not None:
         row, head = target._checked(*there)
         if head.seq >= whole.head.seq and into.entry_hash(row.run, whole.head.seq) in (whole.head.hash, None):
             return False
+        if _goes_on(target, into, row, head, whole):
+            return True
         raise StoreError(
             f"run {row.name!r} ({row.id[:13]}) is in {target.url} already, and not as it is here",
             hint="delete it there first, or leave it as it is",
