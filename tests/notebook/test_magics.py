@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_agents import LOAD, TOOLS, calls, counts, lines, moved_to, said, session, until
+from kernel_agents import LOAD, TOOLS, MakeKernel, calls, counts, lines, moved_to, ready, said, session, until
 from kernels import Kernel, KernelDied
-
-MakeKernel = Callable[..., Kernel]
 
 CELL = """%%durable research
 log = []
@@ -22,14 +20,6 @@ number = crunch(2)
 log.append(number)
 log
 """
-
-
-def ready(make: MakeKernel, folder: Path, *setup: str, **env: str | None) -> Kernel:
-    """A kernel of an interactive session in which the extension is loaded and the set-up cells ran."""
-    kernel = make(env={**session(folder), **env})
-    for cell in (LOAD, *setup):
-        kernel.check(cell)
-    return kernel
 
 
 @pytest.fixture(scope="module")

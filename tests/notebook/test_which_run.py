@@ -6,14 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel_agents import LOAD, TOOLS, calls, counts, lines, said, session, until
+from kernel_agents import LOAD, TOOLS, MakeKernel, calls, counts, lines, ready, said, session, until
 from kernels import Kernel, KernelDied
-
-MakeKernel = Callable[..., Kernel]
 
 CELL = """%%durable research
 found = [ask(question) for question in questions]
@@ -28,14 +25,6 @@ def killed(kernel: Kernel, cell: str) -> None:
     """Run a cell that must not survive."""
     with pytest.raises(KernelDied):
         kernel.run(cell)
-
-
-def ready(make: MakeKernel, folder: Path, *setup: str, **env: str | None) -> Kernel:
-    """A kernel of an interactive session (unless `env` says otherwise) in which the set-up cells ran."""
-    kernel = make(env={**session(folder), **env})
-    for cell in (LOAD, *setup):
-        kernel.check(cell)
-    return kernel
 
 
 @pytest.mark.slow
