@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store_kit import ELSEWHERE, KEY, SECOND, HandClock, open_store, record
+from store_kit import ELSEWHERE, KEY, SECOND, HandClock, record
 
 from jupyter_durable.errors import IntegrityError, LeaseHeldError, LeaseLost, RunNotFoundError, StoreError
 from jupyter_durable.journal.ports import JournalStore
@@ -20,20 +19,6 @@ from jupyter_durable.store.leases import this_host
 from jupyter_durable.store.sqlite import SqliteStore
 
 GONE = Owner(this_host(), 2**22 + 1, 1000.0, "a worker that is gone")
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    """Time that moves when told to."""
-    return HandClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[JournalStore]:
-    """An empty store of each kind."""
-    opened = open_store(request.param, tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 def job(job_id: str, **fields: Any) -> JobRecord:

@@ -15,12 +15,6 @@ import jupyter_durable as durable
 from jupyter_durable.errors import DivergenceError, DurableError, EncodingError
 
 
-@pytest.fixture
-def bench() -> Bench:
-    """An empty store."""
-    return Bench()
-
-
 def test_a_nondeterministic_argument_stops_with_both_calls_side_by_side(bench: Bench) -> None:
     """An unedited agent that makes another call than recorded executes nothing and shows the difference."""
     search = bench.tool(lambda q, n=1: q, name="search")
