@@ -10,6 +10,7 @@ import json
 import lzma
 import os
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from test_secrets_stored import KEY, Site, again, deflated, on_disk
 import jupyter_durable as durable
 from jupyter_durable.codec import packed, redaction
 from jupyter_durable.codec.pieces import scattered
+from jupyter_durable.codec.pieces import shown as shown_items
 from jupyter_durable.errors import DurableError
 from jupyter_durable.export import export
 from jupyter_durable.session import open_store
@@ -321,6 +323,11 @@ def test_what_is_settled_can_be_no_beginning() -> None:
         "a correct hor": "a …",
     }.items():
         assert redaction.settled(text) == shown
+    words = [*["a" * 20_000 + " "] * 50, KEY[:9]]
+    began = time.perf_counter()
+    assert redaction.settled("".join(words)).endswith("aa …")
+    assert shown_items(words, live=True)[-1] == "…"
+    assert time.perf_counter() - began < 5
     assert not scattered([{"index": 0, "t": "sk-abc123"}, {"index": 1, "t": "def456ghi789"}])
     assert scattered(
         [{"index": 0, "t": "sk-abc123"}, {"index": 1, "t": "def456"}, {"index": 0, "t": "def456ghi789"}]

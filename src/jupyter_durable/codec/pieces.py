@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -64,8 +65,7 @@ def _crossing(parts: list[str]) -> list[tuple[int, int]]:
     ends = list(accumulate(map(len, parts)))
     found: list[tuple[int, int]] = []
     for start, end in spans("".join(parts)):
-        first = next(n for n, border in enumerate(ends) if start < border)
-        last = next(n for n, border in enumerate(ends) if end <= border)
+        first, last = bisect_right(ends, start), bisect_left(ends, end)
         if last > first:
             found.append((first, last))
     return found

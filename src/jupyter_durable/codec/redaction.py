@@ -342,7 +342,6 @@ def mask(text: str) -> str:
     return "".join([*parts, text[last:]])
 
 
-_WORD_AT_END = re.compile(r"\S+\Z")
 _PLAIN_WORD = re.compile(r"[^\w\s]*[^\W\d_]{0,20}[^\w\s@/+=-]*")
 
 
@@ -353,14 +352,17 @@ def settled(text: str) -> str:
     ('the key is …', 'a word is a wo')
     """
     cut = marks.cut(text, _marks)
-    last = _WORD_AT_END.search(text)
-    if last is not None and not _PLAIN_WORD.fullmatch(text, last.start()):
-        cut = min(cut, last.start())
+    if text and not text[-1].isspace():
+        start = len(text) - len(text.rsplit(None, 1)[-1])
+        if not _PLAIN_WORD.fullmatch(text, start):
+            cut = min(cut, start)
     for _, form in _forms:
-        for size in range(min(len(form) - 1, len(text)), _HEAD - 1, -1):
-            if text.endswith(form[:size]):
-                cut = min(cut, len(text) - size)
+        start = text.find(form[:_HEAD], max(len(text) - len(form) + 1, 0))
+        while start >= 0:
+            if form.startswith(text[start:]):
+                cut = min(cut, start)
                 break
+            start = text.find(form[:_HEAD], start + 1)
     return text if cut == len(text) else f"{text[:cut]}…"
 
 
