@@ -9,6 +9,7 @@ nothing back: a strand that only beats time must not make a replay as long as th
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -40,7 +41,12 @@ class Timeouts:
         self._set: WeakKeyDictionary[asyncio.TimerHandle, tuple[_Mark, float]] = WeakKeyDictionary()
         self._keeping: list[asyncio.TimerHandle] = []
         self._last: int | _Mark = 0  # what was delivered, or ran out
-        self._at = time.monotonic()  # and when it was now
+        self._at = -math.inf  # and when it was now; first of all a call is made
+
+    def called(self) -> None:
+        """Somebody waits for an outcome: if nobody did before, the first call that was recorded has been made."""
+        if self._at < 0:
+            self._at = time.monotonic()
 
     def delivered(self, place: int) -> None:
         """The outcome at `place` of the replay is delivered now."""

@@ -242,6 +242,7 @@ class Turns:
         if waiter.place >= 0:
             self._came += 1
             heappush(self._outcomes, (waiter.place, self._came, waiter))
+            self._timeouts.called()
         elif waiter.place == _LIVE:
             (self._blocked if waiter.loop is None else self._lives)[waiter] = None
         if waiter.place != _CANCEL:
