@@ -261,8 +261,21 @@ RACE = Race((Items(2, 0, calls=True), Call()), cancel=True)
 RACES = Par("shield", (Par("as_completed", (RACE, RACE)), Par("as_completed", (RACE, RACE))))
 
 
+WORK = Race(
+    (Call(None), Nested(Workers(3, 3)), Par("gather", (Items(1, 2, calls=False), Items(1, 2, calls=False)))),
+    cancel=True,
+)
+
+
 @settings(relaxed, max_examples=80)
 @runs
+# An attempt that went on after a crash is cancelled before it has come to all that was begun in it.
+@example(
+    tree=Par("as_completed", (WORK, WORK)),
+    plan=[("before-start", 8), ("after-call", 3), ("after-call", 3)],
+    seed=137,
+    unique=True,
+)
 # A stream that was cut off is delivered again, and cancelled when its strand had acted on some of it.
 @example(tree=Par("as_completed", (RACES, RACES)), plan=[("after-chunk", 5)], seed=695, unique=True)
 def test_any_agent(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:

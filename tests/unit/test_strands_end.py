@@ -62,3 +62,25 @@ def test_emptying_its_own_pipe_is_nothing_to_a_loop() -> None:
 
     asyncio.run(main())
     assert found == [True, False]
+
+
+def test_an_attempt_that_went_on_need_not_come_to_what_a_crash_left_of_it(bench: Bench) -> None:
+    """It is made anew, and slower this time: that the call in it was begun then is no divergence now."""
+    slow = False
+    look = bench.tool(lambda: "looked", name="look")
+
+    @durable.tool(timeout=0.1)
+    async def research() -> str:
+        await asyncio.sleep(5 if slow else 0)
+        return look()
+
+    async def agent() -> str:
+        try:
+            return await research()
+        except TimeoutError:
+            return f"late, {look()}"
+
+    bench.crash("after-start", 2, agent)
+    slow = True
+    assert bench.resume(agent) == "late, looked"
+    assert bench.execute_replay(agent) == "late, looked"

@@ -102,6 +102,21 @@ class Leaving(Strands):
                 live.steps = self.index.scopes[later.scope].steps
         return draft
 
+    def forget_inside(self, step: RecordedStep) -> None:
+        """An attempt that went on after a crash was cancelled or has failed: what it had not come to again is history."""
+        key = self.index.attempt_key(step)
+
+        def inside(scope: RecordedScope) -> bool:
+            while scope.parent != ROOT:
+                if scope.parent == step.scope and scope.key == key:
+                    return True
+                scope = self.index.scopes[scope.parent]
+            return False
+
+        for missed in self.order.missing():
+            if inside(self.index.scopes[missed.scope]):
+                self.order.drop(missed)
+
 
 class _Leaving:
     """One cut in the making, for a call or an end in `scope`."""

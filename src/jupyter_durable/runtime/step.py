@@ -440,6 +440,7 @@ class Step:
         kill_point("after-call")
         run, decision = self.run, self.decision
         drafts = self.leave(clean=False)
+        self.forget_inside()
         self.failures += 1
         policy = self.spec.retry
         delay = policy.delay(self.failures, error) if policy is not None else None
@@ -470,6 +471,13 @@ class Step:
             decision.scope, decision.pos, decision.attempt + 1, self.failures, (), decision.step
         )
 
+    def forget_inside(self) -> None:
+        """The attempt did not come to its end: what a crash left of it, and it did not do again, is expected no more."""
+        if self.decision.step is not None:
+            with self.run.lock:
+                self.run.engine.forget_inside(self.decision.step)
+                self.run.turns.changed()
+
     def abandon(self) -> None:
         """The caller is being interrupted: the step stays open."""
         self.leave(clean=False)
@@ -483,6 +491,7 @@ class Step:
         written = self.leave(clean=False)
         if self.run.lost is not None or self.run.closed or self.run.lease is None:
             return
+        self.forget_inside()
         if self.started or self.decision.step is not None:
             self.run.writer.put([*written, self.outcome("cancelled")])
         else:
