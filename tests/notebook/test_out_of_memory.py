@@ -104,6 +104,8 @@ def test_a_kernel_that_ran_out_of_memory_is_told_from_one_that_was_killed(
         assert (events[-1]["status"], events[-1]["restarts"]) == ("completed", 1)
         assert (tmp_path / name / "calls").read_text().split() == ["before", "after"]
 
-    assert said["eats"].startswith("out of memory: the system killed it, at ")
+    assert said["eats"].startswith(
+        "out of memory: the system killed it"
+    )  # and at how much, if it took a second
     assert said["killed"].startswith("SIGKILL")
     assert "not for want of memory" in said["killed"]
