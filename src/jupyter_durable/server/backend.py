@@ -215,11 +215,13 @@ class Backend:
 
     def _make(self, record: RunRecord, alive: bool, left: bool) -> RunItem:
         waits: list[Wait] = []
-        if record.status in _OPEN and not left:
+        # A run that has just ended is folded already; to read all of it once more would hold up everybody.
+        if (record.status in _OPEN or record.id in self._watches) and not left:
             watch = self.watch(record.id)
             page = watch.pages(watch.feed.mark)[0]
-            head, waits = page["run"], page["waits"]
-            counts, steps = head["counts"], head["steps"]
+            head = page["run"]
+            waits = page["waits"] if record.status in _OPEN else []
+            counts = head["counts"]
             status, cost, saved = head["status"], head["cost"], head["saved"]
         else:
             info: RunInfo = self.store._info(record)
@@ -234,7 +236,6 @@ class Backend:
                 "cancelled": 0,
                 "replayed": 0,
             }
-            steps = by.completed + by.running + by.waiting + by.in_doubt + by.failed
         item: RunItem = {
             "id": record.id,
             "name": mask(record.name),
@@ -248,7 +249,7 @@ class Backend:
             "updated": record.updated_at,
             "counts": counts,
             "done": counts["completed"],
-            "steps": steps,
+            "steps": sum(counts[one] for one in ("completed", "running", "waiting", "in_doubt", "failed")),
             "cost": cost,
             "saved": saved,
             "waits": waits,
