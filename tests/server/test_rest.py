@@ -147,6 +147,7 @@ def test_a_fork_goes_on_when_it_is_taken_up(served: Served) -> None:
     rows = served.good("GET", f"runs/{run}/steps")["rows"]
     refused = served.ask("POST", f"runs/{run}/fork", {"at": rows[1]["id"], "result": {"n": 1}})
     assert (refused.status, "cannot be made of JSON" in refused.data["message"]) == (422, True)
+    assert f"%durable fork {run[:13]} --at {rows[1]['id']} --set result=" in refused.data["hint"]
     made = served.good("POST", f"runs/{run}/fork", {"at": rows[0]["id"], "result": {"n": 7}})
     item = served.good("GET", f"runs/{made['run']}")
     assert (item["parent"], item["live"], item["status"]) == (run, False, "interrupted")
