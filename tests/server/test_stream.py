@@ -192,20 +192,28 @@ def test_a_run_that_is_not_there_is_said(served: Served) -> None:
 
 @pytest.mark.bench
 def test_a_thousand_events_a_second(served: Served) -> None:
-    """From a process to a listener, in order: p99 < 300 ms, and less than 10 % of a core of the server."""
+    """From a process to a listener, in order: p99 < 300 ms, and less than 10 % of a core of the server.
+
+    Ten strands at once, as an agent's tools are: they share commits, so that a busy machine makes as many events, too.
+    """
     ear = Ear(served)
     child = served.life(
         """
         import time
         @durable.tool
-        def tick(n): return n
-        with durable.run('fast'):
-            began = time.perf_counter()
-            for n in range(5000):
-                tick(n)
-                ahead = began + (n + 1) / 500 - time.perf_counter()
-                if ahead > 0: time.sleep(ahead)
-            print(f"{10000 / (time.perf_counter() - began):.0f} events/s", flush=True)
+        async def tick(strand, n): return n
+
+        async def strand(number, began):
+            for n in range(500):
+                await tick(number, n)
+                await asyncio.sleep(max(0.0, began + (n + 1) / 50 - time.perf_counter()))
+
+        async def agent():
+            with durable.run('fast'):
+                began = time.perf_counter()
+                await asyncio.gather(*(strand(number, began) for number in range(10)))
+
+        asyncio.run(agent())
         """
     )
     ear.until(lambda: ear.named("fast"))
@@ -221,9 +229,12 @@ def test_a_thousand_events_a_second(served: Served) -> None:
     lags = sorted(ear.lags)
     child.wait(60)
     p99 = lags[len(lags) * 99 // 100]
-    print(
-        f"{len(lags)} events, p50 {lags[len(lags) // 2] * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, server {share:.1%}"
-    )
     ear.until(lambda: sum(row["status"] == "completed" for row in ear.rows[run].values()) == 5000)
+    stamps = [row[what] for row in ear.rows[run].values() for what in ("at", "end")]
+    rate = len(stamps) / (max(stamps) - min(stamps))
+    print(
+        f"{rate:.0f} events/s, {len(lags)} looked at: p50 {lags[len(lags) // 2] * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, server {share:.1%}"
+    )
+    assert rate > 970
     assert p99 < 0.3
     assert share < 0.1

@@ -7,6 +7,7 @@ comes back misses anything, and a listener that is slow is sent less often, not 
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from jupyter_durable.server.backend import Backend
 from jupyter_durable.server.shapes import RunItem
 from jupyter_durable.session.watching import Watch
 
-TICK = 0.1
+TICK = 0.15
 """Seconds between two looks: `PRAGMA data_version` costs 5 µs, folding many entries at once less than one by one."""
 FOLLOWED = 32
 """Runs that one listener may follow."""
@@ -70,6 +71,7 @@ class Hub:
         self._version: object = None
         self._listed = self._looked = 0.0
         self._behind = True
+        self._frozen = False
 
     # -- listeners -------------------------------------------------------------------------------
 
@@ -115,6 +117,12 @@ class Hub:
     # -- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        if (
+            not self._frozen
+        ):  # what a server is made of stays: walking over it again and again held the stream up
+            self._frozen = True
+            gc.collect()
+            gc.freeze()
         while True:
             with self._lock:
                 if not self._listeners:
