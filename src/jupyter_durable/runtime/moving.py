@@ -28,22 +28,24 @@ LONGEST = 1.0
 class Moving:
     """A thread that was let go on: where it was seen last, and since when it has been there."""
 
-    __slots__ = ("_looks", "_used", "place", "seen", "since", "thread")
+    __slots__ = ("_looks", "_ran", "_used", "place", "seen", "since", "thread")
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
         self.place: tuple[int, int] | None = None
         self.seen = self.since = monotonic()
         self._looks = 0
+        self._ran = b""
         self._used: float | None = None
 
     def rests(self, frame: FrameType | None, now: float) -> bool:
         """Whether it waits, as its frame says (None: it has ended), or has gone on for long. `now`: as `time.monotonic`."""
         if frame is None:
             return True
-        place = id(frame), frame.f_lasti
-        if place != self.place:
-            self.place, self.seen, self._looks = place, now, 0
+        place, ran = (id(frame), frame.f_lasti), _ran(self.thread)
+        # One that waits for the interpreter stands still, too, but it runs whenever somebody lets go of it.
+        if place != self.place or ran != self._ran:
+            self.place, self._ran, self.seen, self._looks = place, ran, now, 0
         self._looks += 1
         waits = self._looks >= LOOKS and now - self.seen >= BLOCKED
         if not waits and now - self.since <= PATIENCE:
@@ -54,6 +56,16 @@ class Moving:
         # It would go on if it could: this machine has more to do than processors.
         self._used = told[1] if self._used is None else self._used
         return told[1] - self._used > PATIENCE or now - self.since > LONGEST
+
+
+def _ran(thread: int) -> bytes:
+    """How much of a processor the thread has had, to compare; empty: not told here."""
+    native = getattr(threading._active.get(thread), "native_id", None)  # type: ignore[attr-defined]
+    try:
+        with open(f"/proc/self/task/{native}/schedstat", "rb") as file:  # noqa: PTH123 - often
+            return file.read().partition(b" ")[0]
+    except OSError:
+        return b""
 
 
 def _told(thread: int) -> tuple[bool, float] | None:
@@ -87,7 +99,7 @@ class Threads:
         return self._unborn > 0 and monotonic() <= self._until
 
     def spawned(self) -> None:
-        """One is about to begin."""
+        """One is about to begin, or to be heard of."""
         self._unborn += 1
         self._until = monotonic() + LONGEST
 

@@ -191,6 +191,8 @@ class _Submitted:
             self._run.close_scope(child, clean=clean)
             with self._lock:
                 abandoned, self._state = self._state == "abandoned", "over"
+                if not abandoned:
+                    self._run.stirring.hands_over()
             if abandoned:
                 self._run.stirring.thread_ends(child.owner, soon=self._soon)
 
@@ -201,7 +203,7 @@ class _Submitted:
         if before == "waits":  # no worker took it up before it was cancelled
             self._run.close_scope(self._child, clean=False)
         if before != "runs":
-            self._run.stirring.thread_ends(self._child.owner, soon=self._soon)
+            self._run.stirring.thread_ends(self._child.owner, soon=self._soon, handed=before == "over")
 
 
 async def _in_worker(

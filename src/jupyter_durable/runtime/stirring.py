@@ -11,15 +11,25 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 
 from jupyter_durable.runtime.frames import frames
-from jupyter_durable.runtime.moving import Moving, Threads
+from jupyter_durable.runtime.moving import LONGEST, Moving, Threads
 
 RESTLESS = 64
 """Turns of a loop after which it is not waited for to come to rest: some task of the user's keeps it busy."""
 _BLIND_TURNS = 4  # of a loop that does not say whether it has something to do
 
 Loop = asyncio.AbstractEventLoop
+
+
+def _awaits_events(frame: FrameType | None) -> bool:
+    """Whether that is a loop between two of its turns: it has only not got a processor yet if something is to be done."""
+    above = frame.f_back if frame is not None else None
+    return above is not None and above.f_code is _TURN
+
+
+_TURN = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
 
 
 class Stirring:
@@ -70,10 +80,17 @@ class Stirring:
             self.stops(threading.get_ident())
             self.rested()
 
-    def thread_ends(self, thread: int | None, *, soon: bool) -> None:
+    def hands_over(self) -> None:
+        """The calling thread has something for a loop, which will say so by `thread_ends(handed=True)`."""
+        with self._lock:
+            self.threads.spawned()
+
+    def thread_ends(self, thread: int | None, *, soon: bool, handed: bool = False) -> None:
         """That thread (None: one that never began) has handed over what it had to say."""
         with self._lock:
             self.count -= 1
+            if handed:
+                self.threads.born()
             if thread is not None:
                 self.threads.stops(thread)
             elif soon:
@@ -172,7 +189,10 @@ class Stirring:
         now = time.monotonic()
         for loop, (thread, moving) in list(self._blocking.items()):
             # By what it runs: it may wait for the very thread that asks.
-            if moving.rests(found.get(thread), now):
+            frame = found.get(thread)
+            if _awaits_events(frame) and now - moving.since < LONGEST:
+                continue  # and `_pump` is one
+            if moving.rests(frame, now):
                 if self.loops.pop(loop, None) is not None:
                     self._blocked.add(loop)
                 del self._blocking[loop]
