@@ -190,8 +190,11 @@ def test_two_processes_write_one_file_for_a_while(tmp_path: Path, children: list
             )
             lengths[which] += len(entries)
     for child in children:
-        assert child.process.communicate()[0].endswith("done\n")
-        assert child.process.returncode == 0
+        assert child.process.stdout is not None
+        assert child.process.stdout.read().endswith(
+            "done\n"
+        )  # `communicate` lacks what `line` has read ahead
+        assert child.process.wait(10) == 0
     assert len(versions) > 10
     assert [len(list(reader.entries(run_id))) for run_id in "ab"] == [2 * count] * 2
     assert reader.verify() == []
