@@ -273,5 +273,7 @@ def test_completion(kernel: Kernel) -> None:
     assert offered("%%durable research --tool pl") == ["%%durable research --tool plain"]
     assert offered("%durable supply research 1.1 pla") == ["%durable supply research 1.1 plain"]
     assert "%%durable research" not in offered("x = 1\n%%durable ")
-    kernel.check("%config Completer.use_jedi = False")  # with some releases of jedi IPython offers nothing at all
+    kernel.check(
+        "%config Completer.use_jedi = False"
+    )  # with some releases of jedi IPython offers nothing at all
     assert "plain" in offered("pla"), "elsewhere everything is as it was"

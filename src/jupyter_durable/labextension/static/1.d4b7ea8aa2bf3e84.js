@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkjupyter_durable=self.rspackChunkjupyter_durable||[]).push([[0],{23(e,r,a){var o=a(24),t=a.n(o),n=a(25),p=(a.n(n))()(t());p.push([e.id,`/* Panel */
+"use strict";(self.rspackChunkjupyter_durable=self.rspackChunkjupyter_durable||[]).push([[1],{23(e,r,a){var o=a(24),t=a.n(o),n=a(25),p=(a.n(n))()(t());p.push([e.id,`/* Panel */
 
 .jp-durable-panel {
   display: flex;
