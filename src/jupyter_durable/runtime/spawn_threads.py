@@ -227,10 +227,8 @@ async def _in_worker(
 def _patch_anyio(backend: Any) -> Callable[[], None]:
     name = "run_sync_in_worker_thread"
     found = vars(backend).get(name)
-    if not isinstance(
-        found, classmethod
-    ):  # another anyio than any we know: calls there are told by their order
-        return lambda: None
+    if not isinstance(found, classmethod):
+        return lambda: None  # another anyio than any we know: calls there are told by their order
     original = getattr(backend, name)
 
     async def run_sync_in_worker_thread(cls: Any, func: Any, args: Any, *more: Any, **named: Any) -> Any:

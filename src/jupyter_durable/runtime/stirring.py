@@ -129,9 +129,8 @@ class Stirring:
         if loop in self.loops or not loop.is_running():
             return
         self.loops[loop] = 0
-        thread: int = (
-            self._homes.get(loop) or getattr(loop, "_thread_id", None) or 0
-        )  # not told: not waited for
+        # One whose thread is not told (0) is not waited for.
+        thread: int = self._homes.get(loop) or getattr(loop, "_thread_id", None) or 0
         self._blocking[loop] = thread, Moving(thread)
         try:
             if asyncio._get_running_loop() is loop:
