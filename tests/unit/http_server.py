@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from runs import Bench
+
 GAP = 0.03
 
 
@@ -205,3 +207,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _redirect(self, query: dict[str, str], hit: int) -> None:
         self._answer(302, b"", location="/json?from=redirect")
+
+
+def replays(bench: Bench, server: Server, fn: Any) -> Any:
+    """The newest run, replayed: no request."""
+    hits = server.total
+    value = bench.execute_replay(fn)
+    assert server.total == hits
+    return value

@@ -5,23 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
-from http_server import GAP, Server, serving
+from http_server import GAP, Server
 from runs import Bench
 from sdks import Gemini
 
 from jupyter_durable.testing import FakeProvider, call, reply, turns
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server that counts."""
-    with serving() as running:
-        yield running
 
 
 def same(bench: Bench, server: Server, fn: Any) -> Any:

@@ -11,20 +11,13 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
-from http_server import GAP, Server, serving
+from http_server import GAP, Server
 from runs import Bench
 
 import jupyter_durable as durable
 from jupyter_durable.session import Session
 from jupyter_durable.store import connect
 from jupyter_durable.testing.proving import execute
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server that counts."""
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])

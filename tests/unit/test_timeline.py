@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import enum
 import json
 import time
 from typing import Any
@@ -14,13 +12,10 @@ import pytest
 from runs import Bench
 
 import jupyter_durable as durable
-from jupyter_durable.codec import Codec, StoreKey
 from jupyter_durable.errors import RunNotFoundError
-from jupyter_durable.model import Payload
 from jupyter_durable.session.watching import Watch
-from jupyter_durable.timeline import rows, values
+from jupyter_durable.timeline import rows
 from jupyter_durable.timeline.bundle import MOST, bundle
-from jupyter_durable.timeline.inert import Named, Shown, look
 from jupyter_durable.timeline.rows import MIME, Page, Row
 
 
@@ -41,9 +36,6 @@ def by_schema(page: Page) -> None:
     import jsonschema
 
     jsonschema.validate(json.loads(json.dumps(page)), rows.schema())
-
-
-# -- rows --------------------------------------------------------------------------------------------
 
 
 def test_a_row_says_what_the_step_was_and_did() -> None:
@@ -230,9 +222,6 @@ def test_a_name_in_another_notebook_is_no_relative() -> None:
         Watch(Bench().facade, "nothing")
 
 
-# -- secrets -----------------------------------------------------------------------------------------
-
-
 def test_secrets_are_dots_wherever_a_row_says_something() -> None:
     """Arguments, results, errors, logs, whole values."""
     bench = Bench()
@@ -262,141 +251,6 @@ def test_secrets_are_dots_wherever_a_row_says_something() -> None:
     assert "hunter-two" not in told
     assert "a-plain-word-secret" not in told
     assert json.dumps("•••")[1:-1] in told
-
-
-# -- values ------------------------------------------------------------------------------------------
-
-
-class Colour(enum.Enum):
-    """A class of the notebook."""
-
-    RED = 1
-
-
-@dataclasses.dataclass
-class Point:
-    """Another."""
-
-    x: int
-    y: Any = None
-
-
-class Armed:
-    """What it is pickled as runs when it is loaded."""
-
-    fired: list[int] = []  # noqa: RUF012
-
-    def __reduce__(self) -> Any:
-        return Armed.fire, ()
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @staticmethod
-    def fire() -> Armed:
-        """Say that it ran."""
-        Armed.fired.append(1)
-        return Armed()
-
-
-def stored(value: Any) -> Any:
-    """`value`, encoded and looked at."""
-    codec = Codec(StoreKey(b"0" * 32))
-    payload = codec.encode(value, bind="run", has_chunk=lambda digest: False)
-    chunks = {chunk.digest: chunk for chunk in payload.chunks}
-    return look(codec, payload, bind="run", load=chunks.__getitem__)
-
-
-def test_what_is_looked_at_is_neither_imported_nor_unpickled() -> None:
-    """Instances show their class's name and fields, pickles that they are one."""
-    looked = stored({"p": Point(1, Point(2)), "c": Colour.RED, "f": len})
-    assert isinstance(looked["p"], Shown)
-    assert repr(looked["p"]) == "Point(x=1, y=Point(x=2, y=None))"
-    assert repr(looked["c"]) == "Colour.RED"
-    assert isinstance(looked["f"], Named)
-    armed = stored([1, Armed()])
-    Armed.fired.clear()
-    assert repr(stored([1, Armed()]))
-    fired = len(Armed.fired)  # encoding checks that it comes back; looking does not
-    assert repr(armed) == "[1, <pickled>]"
-    assert len(Armed.fired) == fired
-
-
-def test_a_class_that_is_gone_is_still_shown() -> None:
-    """A server has none of the notebook's definitions."""
-    codec = Codec(StoreKey(b"0" * 32))
-    text = b'{"$":"obj","t":"gone_module:Lost","v":{"s":{"x":1}}}'
-    assert repr(look(codec, Payload("tree1", text), bind="run", load=lambda digest: None)) == "Lost(x=1)"  # type: ignore[arg-type, return-value]
-
-
-@pytest.mark.parametrize(
-    ("value", "form", "text"),
-    [
-        ("plain words", "text", "plain words"),
-        ({"a": [1, None]}, "text", '{\n  "a": [\n    1,\n    null\n  ]\n}'),
-        ([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], "table", None),
-        (b"\x89PNG\r\n\x1a\n....", "image", None),
-        ({"mimeType": "image/png", "data": "iVBORw0KGgo="}, "image", None),
-        ({"mimeType": "image/svg+xml", "data": "PHN2Zz4="}, "text", None),
-        (b"\xff\x00bytes", "text", "00000000  ff 00 62 79 74 65 73"),
-        (float("nan"), "text", '"nan"'),
-        (Point(1), "text", '{\n  "": "Point",\n  "x": 1,\n  "y": null\n}'),
-    ],
-)
-def test_a_value_has_a_form(value: Any, form: str, text: str | None) -> None:
-    """Text, a table or a picture, and never anything that acts."""
-    shown = values.detail(stored(value))
-    assert shown["form"] == form
-    if text is not None:
-        assert shown["text"] == text
-
-
-def test_frames_and_arrays_are_tables_in_pages() -> None:
-    """A hundred rows at a time."""
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame({"n": range(250), "text": ["<b>"] * 250})
-    shown = values.detail(stored(frame))
-    assert (shown["form"], shown["columns"], shown["size"], shown["next"]) == (
-        "table",
-        ["", "n", "text"],
-        250,
-        100,
-    )
-    assert values.detail(stored(frame), 200)["rows"][-1] == ["249", "249", "<b>"]
-    assert "next" not in values.detail(stored(frame), 200)
-
-
-def test_long_texts_come_in_pages() -> None:
-    """From where the last one ended."""
-    text = "".join(f"{n:06d}" for n in range(5000))
-    first = values.detail(text)
-    second = values.detail(text, first["next"])
-    assert first["text"] + second["text"] == text
-    assert "next" not in second
-
-
-def test_an_error_is_its_traceback() -> None:
-    """Recorded frames and causes, as Python prints them."""
-    bench = Bench()
-
-    @durable.tool
-    def fail() -> None:
-        try:
-            raise KeyError("inner")
-        except KeyError as error:
-            raise ValueError("outer") from error
-
-    with pytest.raises(ValueError):
-        bench.new(fail)
-    text = watch(bench).value("1.0", "error")["text"]
-    assert "KeyError" in text
-    assert text.endswith("ValueError: outer")
-    assert 'raise ValueError("outer") from error' in text
-
-
-# -- bundles -----------------------------------------------------------------------------------------
 
 
 def test_a_bundle_is_small_whatever_is_in_it() -> None:
@@ -441,9 +295,6 @@ def test_the_html_of_a_bundle_has_nothing_in_it_that_acts() -> None:
         "td",
     }
     assert {name for _, names in found for name in names} <= {"style", "aria-hidden", "scope"}
-
-
-# -- speed -------------------------------------------------------------------------------------------
 
 
 def test_following_costs_what_is_new() -> None:
@@ -511,3 +362,22 @@ def test_what_a_widget_sends_stays_small() -> None:
         assert max(sizes) < 300_000, sizes
     finally:
         widget.close()
+
+
+def test_an_error_is_its_traceback() -> None:
+    """Recorded frames and causes, as Python prints them."""
+    bench = Bench()
+
+    @durable.tool
+    def fail() -> None:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise ValueError("outer") from error
+
+    with pytest.raises(ValueError):
+        bench.new(fail)
+    text = watch(bench).value("1.0", "error")["text"]
+    assert "KeyError" in text
+    assert text.endswith("ValueError: outer")
+    assert 'raise ValueError("outer") from error' in text

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import httpx2
 import pytest
 import requests
-from http_server import Server, serving
+from http_server import Server
 from runs import Bench
 
 from jupyter_durable.capture import transports
 from jupyter_durable.runtime.exchange import Head
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server that counts."""
-    with serving() as running:
-        yield running
 
 
 def by_httpx2(url: str) -> Any:

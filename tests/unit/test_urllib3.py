@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 import requests.adapters
 import urllib3
-from http_server import GAP, Server, serving
+from http_server import GAP, Server
 from runs import Bench
 from sdks import Bedrock
 
 from jupyter_durable.testing import FakeProvider, call, reply, turns
 
 POOL = urllib3.connectionpool.HTTPConnectionPool
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server that counts."""
-    with serving() as running:
-        yield running
 
 
 def same(bench: Bench, server: Server, fn: Any) -> Any:
