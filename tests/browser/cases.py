@@ -115,11 +115,12 @@ class Case:
                     return pid
         raise AssertionError("it has no kernel")
 
-    def until_cut(self) -> None:
-        """Run the cells until the durable one is in its long step, and kill the kernel there."""
-        self.nb.run(0)
-        self.nb.run(1, wait=False)
-        self.badge(1, "running")
+    def until_cut(self, cell: int = 1) -> None:
+        """Run the cells until the durable one is in its long step, where its kernel is to be killed."""
+        for before in range(cell):
+            self.nb.run(before)
+        self.nb.run(cell, wait=False)
+        self.badge(cell, "running")
         deadline = time.monotonic() + 60
         while "slow 7" not in self.effects():
             assert time.monotonic() < deadline

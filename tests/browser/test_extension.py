@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,15 +47,7 @@ def test_set_up_cells_are_offered_only_for_what_is_missing(case: Callable[..., C
         "import os\nlock = made() if os.environ else None",
         CUT + "\nlock.acquire(); len(found)",
     )
-    it.nb.run(0)
-    it.nb.run(1)
-    it.nb.run(2, wait=False)
-    it.badge(2, "running")
-    deadline = time.monotonic() + 60
-    while "slow 7" not in it.effects():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    it.go()
+    it.until_cut(2)
     it.kill()
     notice = it.notice("missing stopped at step 6")
     it.settle()
