@@ -114,9 +114,10 @@ class Deliveries:
 
     def rested(self) -> None:
         """Something came to rest: a thread whose turn it is may look again."""
-        with suppress(IndexError):
-            if (event := self.due[0].event) is not None:
-                event.set()
+        if self.due:
+            with suppress(IndexError):  # somebody else took it
+                if (event := self.due[0].event) is not None:
+                    event.set()
 
     # -- handing over ----------------------------------------------------------------------------
 

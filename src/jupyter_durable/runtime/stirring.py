@@ -42,7 +42,9 @@ class Stirring:
         self.loops: dict[Loop, int] = {}  # at work, and for how many turns
         self.threads = Threads()  # that were let go on and have not come to rest
         self._homes: dict[Loop, int] = {}  # in which there are strands, and the threads they run in
-        self._blocking: dict[Loop, tuple[int, Moving]] = {}  # the threads of loops at work
+        self._blocking: dict[
+            Loop, Moving
+        ] = {}  # the threads of loops at work, once somebody has looked at them
         self._blocked: set[Loop] = set()  # loops whose thread waits for something else
         self.on_change: Callable[[], None] = lambda: None
         self.on_rest: Callable[[Loop], None] = lambda loop: None
@@ -123,17 +125,18 @@ class Stirring:
     def passed_over(self, loop: Loop) -> None:
         """That loop is not waited for: it is blocked by whoever asks. Under the lock."""
         self.loops.pop(loop, None)
+        self._blocking.pop(loop, None)
 
     def stir(self, loop: Loop) -> None:
         """The loop has something to do; when it has no more, `on_rest`. Under the lock."""
-        if loop in self.loops or not loop.is_running():
+        if loop in self.loops:
+            return
+        own = asyncio._get_running_loop() is loop
+        if not own and not loop.is_running():
             return
         self.loops[loop] = 0
-        # One whose thread is not told (0) is not waited for.
-        thread: int = self._homes.get(loop) or getattr(loop, "_thread_id", None) or 0
-        self._blocking[loop] = thread, Moving(thread)
         try:
-            if asyncio._get_running_loop() is loop:
+            if own:
                 loop.call_soon(self._pump, loop)
             else:
                 loop.call_soon_threadsafe(self._pump, loop)
@@ -142,7 +145,8 @@ class Stirring:
 
     def _pump(self, loop: Loop) -> None:
         with self._lock:
-            self._blocked.discard(loop)
+            if self._blocked:
+                self._blocked.discard(loop)
             turns = self.loops.get(loop)
             if turns is not None:
                 ready = getattr(loop, "_ready", None)
@@ -151,6 +155,8 @@ class Stirring:
                     loop.call_soon(self._pump, loop)
                     return
                 del self.loops[loop]
+            if self._blocking:
+                self._blocking.pop(loop, None)
             self.on_rest(loop)
         self.rested()
 
@@ -186,12 +192,16 @@ class Stirring:
         found = frames()
         self.threads.look(found)
         now = time.monotonic()
-        for loop, (thread, moving) in list(self._blocking.items()):
+        for loop in [*self.loops]:
+            moving = self._blocking.get(loop)
+            if moving is None:
+                # One whose thread is not told (0) is not waited for.
+                thread: int = self._homes.get(loop) or getattr(loop, "_thread_id", None) or 0
+                moving = self._blocking[loop] = Moving(thread)
             # By what it runs: it may wait for the very thread that asks.
-            frame = found.get(thread)
+            frame = found.get(moving.thread)
             if _awaits_events(frame) and now - moving.since < LONGEST:
                 continue  # and `_pump` is one
             if moving.rests(frame, now):
-                if self.loops.pop(loop, None) is not None:
-                    self._blocked.add(loop)
-                del self._blocking[loop]
+                del self.loops[loop], self._blocking[loop]
+                self._blocked.add(loop)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from time import monotonic  # not as it is patched while a run is live
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -46,16 +46,22 @@ class Timeouts:
     def called(self) -> None:
         """Somebody waits for an outcome: if nobody did before, the first call that was recorded has been made."""
         if self._at < 0:
-            self._at = time.monotonic()
+            self._at = monotonic()
 
     def delivered(self, place: int) -> None:
         """The outcome at `place` of the replay is delivered now."""
         self._last = place
-        self._at = time.monotonic()
+        self._at = monotonic()
 
     def first(self, loop: asyncio.AbstractEventLoop, place: int) -> bool:
         """Whether one that is yet to run out in `loop` ran out before the outcome at `place` came."""
-        timers: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
+        timers = [
+            timer
+            for timer in getattr(loop, "_scheduled", ())
+            if getattr(timer, "_callback", _SLEEP) is not _SLEEP
+            and self._in_run(timer)
+            and not timer.cancelled()
+        ]
         if not timers and not self._keeping:
             return False
         now = loop.time()
@@ -66,11 +72,7 @@ class Timeouts:
         self._keeping = [
             timer
             for timer in timers
-            if getattr(timer, "_callback", _SLEEP) is not _SLEEP
-            and not timer.cancelled()
-            and self._in_run(timer)
-            and self._due(timer, place) < self._order.when(place)
-            and now < timer.when() + _LATE
+            if self._due(timer, place) < self._order.when(place) and now < timer.when() + _LATE
         ]
         return bool(self._keeping)
 
