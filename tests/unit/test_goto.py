@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import pytest
 from forked_agents import at
 from runs import Bench
@@ -99,6 +101,37 @@ def test_a_step_inside_another_stops_at_the_outermost(bench: Bench) -> None:
     assert seen == ["inner 0"]
     goto(bench, at(bench, "inner", 3), agent)
     assert seen == ["inner 0", ["inner 1", "inner 2"]]
+
+
+def test_a_group_around_a_thread_ends_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the thread that comes to the step takes to say so, the group does not go on without its child."""
+    went_on: list[str] = []
+    tool = bench.tool(lambda n: n, name="look")
+
+    async def agent() -> list[int]:
+        found: dict[int, int] = {}
+
+        async def keep(n: int) -> None:
+            found[n] = await asyncio.to_thread(tool, n)
+
+        async with anyio.create_task_group() as group:
+            for n in range(2):
+                group.start_soon(keep, n)
+        went_on.append("the group has ended")
+        return [found[n] for n in range(2)]
+
+    def slowly(self: asyncio.BaseEventLoop, callback: Any, *args: Any, context: Any = None) -> Any:
+        handle = said(self, callback, *args, context=context)
+        time.sleep(0.02)  # so that the loop has gone round before this thread's next line
+        return handle
+
+    bench.new(lambda: asyncio.run(agent()))
+    said = asyncio.BaseEventLoop.call_soon_threadsafe
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_soon_threadsafe", slowly)
+    for n in range(2):
+        went_on.clear()
+        goto(bench, at(bench, "look", n), lambda: asyncio.run(agent()))
+        assert went_on == []
 
 
 @pytest.mark.parametrize("pooled", [True, False])

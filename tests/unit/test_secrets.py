@@ -122,6 +122,19 @@ def test_known_keys_are_found_in_text(key: str, around: str) -> None:
     assert holds_bytes(b"x\0\0" + b"glued" + text.encode() + b"glued", packed=True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"arguments": "{\"question\": \"Where is it?\"}"}',
+        "{'direction': 'north'}",
+        "is it an option: somewhere",
+    ],
+)
+def test_bytes_are_looked_at_closely_before_they_are_sealed(text: str) -> None:
+    """What ends as the names of secrets do only opens the gate: sealed, a response could not be in a cassette."""
+    assert not holds_bytes(text.encode())
+
+
 @pytest.mark.parametrize("text", INNOCENT)
 def test_ordinary_text_is_not_taken_for_a_key(text: str) -> None:
     """Words, slugs, ids, addresses and the classes of scikit-learn."""

@@ -291,12 +291,13 @@ def holds_bytes(data: Any, *, packed: bool = False) -> bool:
 
 
 def _in_window(view: memoryview, packed: bool) -> bool:
-    gates = LOOSE if packed else GATES
     for start in range(0, max(len(view), 1), _WINDOW):
         text = str(view[max(start - _OVERLAP, 0) : start + _WINDOW], "latin-1")
         if packed:
             text = text.replace("\0", "")
-        if holds(text, gates) or any(fields(text)) or (_patterns and matches(text)):
+            if holds(text, LOOSE) or any(fields(text)) or (_patterns and matches(text)):
+                return True
+        elif spans(text):
             return True
     return False
 

@@ -175,3 +175,31 @@ def current_scope() -> Scope | None:
     child.attempt = scope.attempt
     SCOPE.set(child)
     return child
+
+
+def cancel_around(scope: Scope, *, apart: Scope | None) -> None:
+    """Cancel the tasks of the strands around `scope`, in whichever loops they are.
+
+    `apart`: a strand that blocks its loop, and is ended in another way. Those of one loop are cancelled in one go:
+    a task group whose child has ended as cancelled goes on, unless it has been cancelled, too.
+    """
+    loop_here = _running_loop()
+    around: dict[asyncio.AbstractEventLoop, list[asyncio.Task[Any]]] = {}
+    strand = scope.parent
+    while strand is not None:
+        task = strand.owner
+        if isinstance(task, asyncio.Task) and task is not scope.owner:
+            loop = task.get_loop()
+            if loop is loop_here or not (loop.is_closed() or strand is apart):
+                around.setdefault(loop, []).append(task)
+        strand = strand.parent
+    for loop, tasks in around.items():
+        if loop is loop_here:
+            _cancel(tasks)
+        else:
+            loop.call_soon_threadsafe(_cancel, tasks)
+
+
+def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()

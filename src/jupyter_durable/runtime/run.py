@@ -33,7 +33,7 @@ from jupyter_durable.journal.ports import JournalStore
 from jupyter_durable.journal.spend import Spend, Spending
 from jupyter_durable.journal.tally import Tally
 from jupyter_durable.model import Draft, Lease, Payload, RunRecord, RunStatus
-from jupyter_durable.runtime.context import SCOPE, Inside, Scope
+from jupyter_durable.runtime.context import SCOPE, Inside, Scope, cancel_around
 from jupyter_durable.runtime.origins import first_line, origins
 from jupyter_durable.runtime.ports import ExchangesPort, InstrumentsPort, OutputPort
 from jupyter_durable.runtime.stirring import Stirring
@@ -265,16 +265,7 @@ class LiveRun:
         At once: they must not go on with what a strand that was stopped has left (`gather(return_exceptions=True)`).
         """
         self.ended = end = self.ended or ReplayEnd()
-        strand = scope.parent
-        while strand is not None:
-            task = strand.owner
-            if isinstance(task, asyncio.Task) and task is not scope.owner:
-                loop = task.get_loop()
-                if asyncio._get_running_loop() is loop:
-                    task.cancel()
-                elif not loop.is_closed() and not (strand is self.main and self.blocking):
-                    loop.call_soon_threadsafe(task.cancel)
-            strand = strand.parent
+        cancel_around(scope, apart=self.main if self.blocking else None)
         return end
 
     def _timer_in_run(self, handle: asyncio.TimerHandle) -> bool:
