@@ -190,6 +190,7 @@ def test_divergence_shows_both_calls(kernel: Kernel, tmp_path: Path) -> None:
     assert "at:   line 3: ask(impure())" in reply.traceback
     assert "hint:" in reply.traceback
     assert "/jupyter_durable/" not in reply.traceback
+    assert lines(reply)[-1] == "■ strange stopped: 1 replayed; nothing was lost"
     assert calls(tmp_path) == ["ask q", "ask 1"]
 
 
@@ -207,6 +208,7 @@ def test_fewer_calls_than_recorded_is_a_divergence_too(kernel: Kernel, tmp_path:
     assert "recorded: ask(1)" in reply.traceback
     assert "now:      nothing more" in reply.traceback
     assert "jupyter_durable/" not in reply.traceback
+    assert lines(reply)[-1] == "■ fewer stopped: 1 replayed; nothing was lost"
     assert counts(tmp_path) == {"ask 0": 1, "ask 1": 1}
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,23 @@ def test_a_function_of_the_notebook_is_named(watch: EffectWatch) -> None:
     (effect,) = watch.drain()
     assert (effect.where, effect.suggestion) == ("cell line 2 in save()", 'durable.step("save", save, ...)')
     assert "outside a step" in str(effect)
+
+
+def test_what_is_handed_on_is_no_step_by_itself(watch: EffectWatch) -> None:
+    """Not `durable.step("submit", pool.submit, …)`, whose result would be a future: the function around it."""
+
+    class Pool:
+        @staticmethod
+        def submit(fn: Callable[[], object]) -> None:
+            fn()
+
+    cell(
+        "def save():\n    pool.submit(write)\n\nsave()\n",
+        pool=Pool(),
+        write=lambda: Path("out.txt").write_text("x"),
+    )
+    (effect,) = watch.drain()
+    assert effect.suggestion == 'durable.step("save", save, ...)'
 
 
 def test_a_connection_is_noticed_and_local_sockets_are_not(watch: EffectWatch, tmp_path: Path) -> None:

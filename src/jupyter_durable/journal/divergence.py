@@ -12,7 +12,7 @@ from jupyter_durable.journal.index import RecordedStep
 
 _CAUSES = (
     "Likely causes: a clock, random number or id read where it is not recorded (a library, a tool's caller), "
-    "the order of a set, state left over from another cell, an answer that was not journaled"
+    "the name of a temporary file, the order of a set, state left over from another cell, an answer that was not journaled"
 )
 
 

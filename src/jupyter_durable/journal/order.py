@@ -56,6 +56,11 @@ class Order:
             at = self._taken_up[seq] = min(times)
         return at
 
+    def last_before(self, seq: int) -> float | None:
+        """When the last event before the entry `seq` was recorded; None if there was none."""
+        times = [self.when(place) for place in range(self.size) if self.seq(place) < seq]
+        return max(times, default=None)
+
     def consume(self, place: int) -> None:
         """The event at `place` has come to pass (again)."""
         if place < 0:

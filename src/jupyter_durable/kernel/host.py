@@ -307,6 +307,9 @@ class KernelHost:
             opened.put_back()
             extra = came_to(run, getattr(result, "result", None)) if error is None else None
             status = launched.session.close_run(run, leaf or error, extra=extra)
+        except BaseException as failure:  # what was recorded did not come, or could not be written
+            self._report(opened, "interrupted", None, failure)
+            raise
         finally:
             self._cells.pop(id(cell), None)
             if opened.aside is None:
@@ -386,7 +389,7 @@ class KernelHost:
             say(f"{run.name} {how}: {done}", "completed" if error is None else "failed")
         elif status == "completed":
             say(f"{run.name} completed: {done}", status)
-        elif isinstance(leaf, DivergenceError):
+        elif _diverged(error):
             say(f"{run.name} stopped: {done}; nothing was lost", "interrupted")
         elif status == "interrupted":
             say(f"{run.name} interrupted: {done}; run the cell again to resume it", status)
@@ -403,6 +406,13 @@ class KernelHost:
         for store in self._stores.values():
             store.close()
         self._stores.clear()
+
+
+def _diverged(error: BaseException | None) -> bool:
+    """Whether the run took another path than its journal; a task group wraps that."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_diverged, error.exceptions))
+    return isinstance(error, DivergenceError)
 
 
 def _control_flow(error: BaseException | None) -> BaseException | None:

@@ -71,7 +71,9 @@ class _Watch:
                 signal.pthread_kill(self.thread, signal.SIGINT)
 
     def tick(self) -> None:
-        self.beat = self.loop.call_later(_PATIENCE, self.tick)
+        self.beat = self.loop.call_later(
+            _PATIENCE, self.tick, context=contextvars.Context()
+        )  # no timer of a run's
 
     def close(self) -> None:
         self.seen.set()

@@ -13,13 +13,17 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from time import monotonic  # not as it is patched while a run is live
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from jupyter_durable.runtime.stirring import RESTLESS, Stirring
 
 _LOOK = 0.0005  # seconds between looks at others that are waited for
+_OURS = 4  # handles of a loop that are looked at
+_PATIENCE = 0.005  # seconds by which a timer may be later than it is anyway
 
 
 class Delivery:
@@ -45,12 +49,23 @@ class Delivery:
 
 
 def at_rest(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a loop has nothing else to do, as far as it can be told: to empty its own pipe is nothing."""
+    """Whether a loop has nothing else to do, as far as it can be told.
+
+    To empty its own pipe is nothing, nor is what waits for the loop to come to rest.
+    """
     ready: Sequence[Any] = getattr(loop, "_ready", ())
-    if len(ready) != 1:
-        return not ready
-    callback = getattr(ready[0], "_callback", None)
-    return getattr(callback, "__func__", None) is getattr(type(loop), "_read_from_self", loop)
+    count, kind = len(ready), type(loop)
+    try:  # other threads add to it
+        return count == 0 or (count <= _OURS and all(_idle(kind, ready[n]) for n in range(count)))
+    except IndexError:
+        return False
+
+
+def _idle(kind: type, handle: Any) -> bool:
+    called = getattr(getattr(handle, "_callback", None), "__func__", None)
+    return called in (Deliveries._serve, LiveTimers._serve) or called is getattr(
+        kind, "_read_from_self", kind
+    )
 
 
 class Deliveries:
@@ -173,3 +188,65 @@ class Deliveries:
                 with suppress(ValueError):
                     self.due.remove(item)
         self.rested()
+
+
+class LiveTimers:
+    """Timers of the run's own code, live: each goes off when what the last one, or an outcome, set off has come to rest.
+
+    As on replay (see `runtime.loop_timers`): who waits for the first of two that are due at the same time finds one. Only
+    their own loop is waited for: a timeout must not be late because threads are busy.
+    """
+
+    __slots__ = ("_due",)
+
+    _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, LiveTimers]] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._due: deque[tuple[float, asyncio.TimerHandle, Any, Any]] = deque()
+
+    @classmethod
+    def set(
+        cls,
+        call_at: Callable[..., asyncio.TimerHandle],
+        loop: asyncio.AbstractEventLoop,
+        when: float,
+        callback: Any,
+        args: Any,
+        context: Any,
+    ) -> asyncio.TimerHandle:
+        """As `loop.call_at`, which is `call_at`."""
+        box: list[asyncio.TimerHandle] = []
+        handle = call_at(loop, when, cls._rings, loop, box, callback, args, context=context)
+        box.append(handle)
+        return handle
+
+    @classmethod
+    def _rings(
+        cls, loop: asyncio.AbstractEventLoop, box: list[asyncio.TimerHandle], callback: Any, args: Any
+    ) -> None:
+        cls.go_off(loop, box[0], callback, args)
+
+    @classmethod
+    def go_off(
+        cls, loop: asyncio.AbstractEventLoop, handle: asyncio.TimerHandle, callback: Any, args: Any
+    ) -> None:
+        """The time of a timer has come. In the loop, in the timer's context."""
+        own = cls._of.get(loop)
+        if own is None:
+            own = cls._of[loop] = cls()
+        if not own._due and at_rest(loop):
+            callback(*args)
+            return
+        own._due.append((monotonic() + _PATIENCE, handle, callback, args))
+        if len(own._due) == 1:
+            loop.call_soon(own._serve, loop, 0, context=contextvars.Context())
+
+    def _serve(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        if turns < RESTLESS and not at_rest(loop) and monotonic() < self._due[0][0]:
+            loop.call_soon(self._serve, loop, turns + 1)
+            return
+        _, handle, callback, args = self._due.popleft()
+        if self._due:
+            loop.call_soon(self._serve, loop, 0)
+        if not handle.cancelled():
+            handle._context.run(callback, *args)  # type: ignore[attr-defined]

@@ -282,8 +282,16 @@ def _suggest(kind: EffectKind, place: _Place) -> str:
     call, awaited = _call(place)
     function = ast.unparse(call.func) if call is not None else ""
     # What hands out a handle (a file, a process, a connection) is no step: its result cannot be kept.
-    handle = function.rpartition(".")[2].lower() in ("", "open", "popen", "connect", "create_connection")
-    if call is None or handle or (awaited and function.startswith("asyncio.")):
+    called = function.rpartition(".")[2].lower()
+    handle = called in ("", "open", "popen", "connect", "create_connection")
+    hands_on = called in (
+        "run_in_executor",
+        "submit",
+        "to_thread",
+        "run_sync",
+        "create_task",
+    )  # that is a strand's
+    if call is None or handle or hands_on or (awaited and function.startswith("asyncio.")):
         name = place.code.co_name
         if name.startswith("<"):
             return _GENERIC[kind]

@@ -17,6 +17,7 @@ from jupyter_durable.runtime.exchange import AsyncSource, Head, Source
 from jupyter_durable.runtime.exchange_step import Exchange
 from jupyter_durable.runtime.handover import Reading, Rest
 from jupyter_durable.runtime.left import left_after
+from jupyter_durable.runtime.turns import sleep_apart
 
 
 class Answer:
@@ -348,7 +349,7 @@ class AgainAsync(_AsyncStream):
             last = place == recorded.chunks_at[-1]
             for chunk, at in zip(chunks, times, strict=True):
                 if pace is not None and (delay := pace(at)) > 0:
-                    await asyncio.sleep(delay)
+                    await sleep_apart(delay)
                 if last and chunk is chunks[-1]:
                     self._reading.over = step.last_again(recorded)
                 yield chunk

@@ -166,6 +166,8 @@ class LiveRun:
         self.turns.single = self._single
         self.turns.in_run = self._timer_in_run
         self.turns.lost = self.stopping
+        if self.options.replay_only and index.closed is not None:
+            self.turns.ends = index.closed.at
         self.writer = Writer(
             self._append, self.stirring, stage=self._stage, settle=self._settle, on_error=self._write_failed
         )

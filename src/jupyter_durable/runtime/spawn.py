@@ -7,6 +7,7 @@ without a trace after. Only what is spawned inside a durable scope is touched.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
@@ -142,20 +143,42 @@ class _Patches:
 
 
 def _patch_loops() -> Callable[[], None]:
-    """A loop that is started inside a run (`asyncio.run` in a thread or a script) is adopted at once."""
-    cls = asyncio.BaseEventLoop
-    original = cls.run_forever
+    """A loop that is started inside a run (`asyncio.run` in a thread or a script) is adopted at once; timers are the run's."""
+    cls: Any = asyncio.BaseEventLoop
+    run_forever: Callable[[asyncio.BaseEventLoop], None] = cls.run_forever
+    call_at: Callable[..., asyncio.TimerHandle] = cls.call_at
+    clock: Callable[[asyncio.BaseEventLoop], float] = cls.time
+    originals = {"run_forever": run_forever, "call_at": call_at, "time": clock}
 
-    def run_forever(self: asyncio.BaseEventLoop) -> None:
+    def adopted(self: asyncio.BaseEventLoop) -> None:
         if SCOPE.get() is not None:
             adopt_loop(self)
-        original(self)
+        run_forever(self)
 
-    cls.run_forever = run_forever  # type: ignore[method-assign]
+    def set_timer(
+        self: asyncio.BaseEventLoop, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        scope = SCOPE.get() if context is None else context.get(SCOPE)
+        if scope is None or type(self).time is not now:
+            return call_at(self, when, callback, *args, context=context)
+        return scope.run.turns.set_timer(call_at, self, when, callback, args, context)
+
+    def now(self: asyncio.BaseEventLoop) -> float:
+        scope = SCOPE.get()
+        if (
+            scope is None or sys._getframe(1).f_code.co_name == "_run_once"
+        ):  # the loop itself, in whose context it may be
+            return clock(self)
+        return clock(self) + scope.run.turns.ahead()
+
+    ours = {"run_forever": adopted, "call_at": set_timer, "time": now}
+    for name, method in ours.items():
+        setattr(cls, name, method)
 
     def undo() -> None:
-        if cls.run_forever is run_forever:
-            cls.run_forever = original  # type: ignore[method-assign]
+        for name, method in ours.items():
+            if getattr(cls, name) is method:
+                setattr(cls, name, originals[name])
 
     return undo
 

@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_durable.codec.redaction import HIDDEN, Concealed, step_name
 from jupyter_durable.codec.shapes import hide
 from jupyter_durable.errors import DivergenceError, DurableError, EncodingError
-from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Wait
+from jupyter_durable.journal.engine import Adopt, Call, Decision, Diverged, Execute, Replay, Wait
 from jupyter_durable.journal.index import OWN, RecordedStep
 from jupyter_durable.journal.retry import RetryPolicy
 from jupyter_durable.model import Draft, Effect, Entry, Payload, StepKind
@@ -101,6 +101,8 @@ class Step:
         run = self.run
         with run.lock:
             decision = run.engine.decide(self.scope.state, self.call, final=final)
+            if isinstance(decision, Replay):
+                run.turns.called(decision.step)
             if run.turns.waiting:
                 run.turns.changed()
         if isinstance(decision, Diverged):

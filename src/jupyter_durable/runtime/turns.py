@@ -9,7 +9,9 @@ the same strand again, and who waits for the first of two does not find both. Wh
 - at once in a fork whose loop has nothing else to do, and soon in one with threads, when none of them
   moves (the code was edited);
 - else after the time that it took when it was recorded, twice over, and a second; but not while a
-  timer of the run is to go off (a timeout that was recorded is one; for those that were not, see `runtime.timeouts`).
+  timer of the run is to go off.
+
+Sleeps and timeouts of the run's code have their turn among the outcomes, too: see `runtime.loop_timers`.
 """
 
 from __future__ import annotations
@@ -21,15 +23,19 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Literal
+from time import monotonic  # what the loops' own clocks are
+from typing import Any, Literal
 
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
+from jupyter_durable.runtime.deliveries import LiveTimers
+from jupyter_durable.runtime.loop_timers import LoopTimer, LoopTimers
 from jupyter_durable.runtime.moving import BLOCKED
 from jupyter_durable.runtime.stirring import Stirring
-from jupyter_durable.runtime.timeouts import Timeouts
 from jupyter_durable.runtime.writer import cancel_again
+
+CallAt = Callable[..., asyncio.TimerHandle]
 
 Grant = Literal["turn", "changed", "overdue"]
 """Why a waiter goes on: it is its turn; something changed, decide again; nothing else will come."""
@@ -38,6 +44,7 @@ SLACK = 1.0
 LONGEST = 60.0
 _TICK = 0.05
 _LATE = 0.2  # in a fork with threads, what has not come by then is taken to have been edited away
+_MEASURED = 0.1  # seconds by which what a timer is measured to have been due may be too late
 _LIVE = -1  # a live call
 _CANCEL = -2  # a step that was cancelled, until it is again
 
@@ -73,16 +80,18 @@ class _Waiter:
             self.future.set_result(None)
 
 
-async def _tick_of(loop: asyncio.AbstractEventLoop) -> None:
+async def sleep_apart(seconds: float) -> None:
+    """Sleep by no timer of the run's: in real time, on replay, too."""
+    loop = asyncio.get_running_loop()
     future = loop.create_future()
-    tick = loop.call_later(_TICK, _tick_over, future, context=contextvars.Context())  # no timer of the run's
+    timer = loop.call_later(seconds, _wake, future, context=contextvars.Context())
     try:
         await future
     finally:
-        tick.cancel()
+        timer.cancel()
 
 
-def _tick_over(future: asyncio.Future[None]) -> None:
+def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
 
@@ -116,8 +125,12 @@ class Turns:
         self.open = engine.order.exhausted
         self.single: Callable[[], bool] = lambda: False
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
-        self._timeouts = Timeouts(engine.order, engine.index.resumed_at, lambda handle: self.in_run(handle))
-        self._kept_back = False
+        opened = engine.index.opened
+        self._timers = LoopTimers(
+            engine.order, engine.index.resumed_at, opened.at if opened is not None else None, self._rings
+        )
+        self.ends: float | None = None
+        """When the run had ended, if it is replayed to its end: sleeps until then take no time."""
         self.lost: Callable[[], BaseException | None] = lambda: None
 
     @property
@@ -180,18 +193,22 @@ class Turns:
         except asyncio.CancelledError:
             with self._lock:
                 self._leave(waiter)
-                self._consume(step.outcome_at)
+                self._order.consume(
+                    step.outcome_at
+                )  # it was recorded with what came next: when it came, no clock says
                 self._stirring.stir(loop)
             raise
 
     async def stopped(self, took: float | None = None) -> None:
         """Wait to be cancelled by a timer of the run's own code, which `took` so many seconds then (None: or by anybody)."""
         loop, now = asyncio.get_running_loop(), self._clock.monotonic
+        with self._lock:
+            self._stirring.stir(loop)
         until = now() + (LONGEST if took is None else min(LONGEST, SLACK + 2 * took))
         while (timer := self.has_timer(loop)) or took is None:
             if now() >= until and (took is not None or not timer):
                 return
-            await _tick_of(loop)
+            await sleep_apart(_TICK)
 
     def turn_sync(self, place: int, scope: int, *, held: bool = False) -> Grant:
         """The same, blocking the calling thread (and the loop it runs, if it does)."""
@@ -210,8 +227,6 @@ class Turns:
                 with self._lock:
                     if (lost := self.lost()) is not None:
                         raise lost
-                    if self._kept_back:
-                        self.advance()
                     if waiter.grant is None:
                         self._check(None, blocked=loop is not None and not self._stirring.count)
                         self._drain(waiter, loop)
@@ -233,7 +248,7 @@ class Turns:
 
     def _consume(self, place: int) -> None:
         self._order.consume(place)
-        self._timeouts.delivered(place)
+        self._timers.delivered(place)
 
     def _enter(self, waiter: _Waiter) -> None:
         self._waiters[waiter] = None
@@ -242,7 +257,6 @@ class Turns:
         if waiter.place >= 0:
             self._came += 1
             heappush(self._outcomes, (waiter.place, self._came, waiter))
-            self._timeouts.called()
         elif waiter.place == _LIVE:
             (self._blocked if waiter.loop is None else self._lives)[waiter] = None
         if waiter.place != _CANCEL:
@@ -279,14 +293,9 @@ class Turns:
     def advance(self) -> None:
         """Let go on whoever may. Under the lock."""
         while self._waiters and (waiter := self._next()) is not None and self._at_rest(waiter):
-            if waiter.place >= 0 and (loop := waiter.loop) is not None:
-                if self._timeouts.first(loop, waiter.place):
-                    self._kept_back = True
-                    return
-                if self._kept_back:  # by one that has run out: what that sets off comes first
-                    self._kept_back = False
-                    self._stirring.stir(loop)
-                    return
+            if waiter.place >= 0 and (timer := self._timers.before(waiter.place)) is not None:
+                self._stirring.stir(timer.loop)  # what that sets off comes first
+                return
             self._grant(waiter, "turn")
 
     def _next(self) -> _Waiter | None:
@@ -300,10 +309,69 @@ class Turns:
             return next(iter(self._blocked or self._lives), None)
         return outcomes[0][2] if outcomes and outcomes[0][0] <= order.at else None
 
+    # -- timers of the run's code --------------------------------------------------------------------
+
+    def called(self, step: RecordedStep) -> None:
+        """A recorded call is made again. Under the lock."""
+        self._timers.called(step.start_at)
+
+    def ahead(self) -> float:
+        """Seconds by which the loop's clock is ahead for the run's code."""
+        with self._lock:
+            return self._timers.ahead()
+
+    def set_timer(
+        self,
+        call_at: CallAt,
+        loop: asyncio.AbstractEventLoop,
+        when: float,
+        callback: Any,
+        args: Any,
+        context: Any,
+    ) -> asyncio.TimerHandle:
+        """As `loop.call_at` does; while the run is replayed the timer goes off at its turn."""
+        with self._lock:
+            when -= self._timers.ahead()
+            if self._in_real_time():
+                return LiveTimers.set(call_at, loop, when, callback, args, context)
+            self._stirring.stir(loop)
+            return self._timers.set(call_at, loop, when, callback, args, context)
+
+    def _in_real_time(self) -> bool:
+        return self.open or (self._order.exhausted and self.ends is None)
+
+    def _rings(self, timer: LoopTimer) -> bool:
+        """The time of a timer has come: whether it waits until what was delivered before has come to rest."""
+        with self._lock:
+            others = self._stirring.threads or self._stirring.loops.keys() - {timer.loop}
+            if others or self._in_real_time():
+                self._timers.rang(timer)
+                return False
+            self._timers.ripen(timer)
+            self._stirring.stir(timer.loop)
+            return True
+
+    def _ring(self) -> None:
+        """Let the timer go off whose turn it is, if nothing else can go on. Under the lock."""
+        if self._in_real_time() or self._stirring.threads:
+            timer = self._timers.ripe()
+        elif self._stirring.loops or self._next() is not None:
+            return
+        elif (expected := self._order.expected()) is None:
+            timer = self._timers.until((self.ends or -math.inf) + _MEASURED) or self._timers.ripe()
+        else:
+            # Nobody waits for an outcome here: what was recorded next came about by a timer (or from outside).
+            outcome = expected[1]
+            called = outcome is None or outcome.meta.get("s") == "cancelled"
+            timer = self._timers.before(self._order.at, _MEASURED if called else 0.0) or self._timers.ripe()
+        if timer is not None:
+            self._stirring.stir(timer.loop)
+
     # -- coming to rest ----------------------------------------------------------------------------
 
     def _loop_rests(self, loop: asyncio.AbstractEventLoop) -> None:
         self.advance()
+        self._ring()
         if self._waiters and not self._stirring.loops:
             self._check(loop)
 
@@ -351,6 +419,7 @@ class Turns:
             self.advance()
             if self._stirring.loops:  # one may be blocked, and by this very one
                 self._stirring.look()
+            self._ring()
             if not self._stirring.loops:
                 self._check(loop)
             self._tick(loop)
@@ -404,7 +473,7 @@ class Turns:
     def has_timer(self, loop: asyncio.AbstractEventLoop, *, near: bool = False) -> bool:
         """Whether a timer of the run's own code is to go off in `loop`; `near`: when what is expected came after the
         event before it, or soon."""
-        before = loop.time() + SLACK + min(LONGEST, self._order.gap()) if near else math.inf
+        before = monotonic() + SLACK + min(LONGEST, self._order.gap()) if near else math.inf
         timers: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
         return any(
             timer.when() <= before and not timer.cancelled() and self.in_run(timer) for timer in timers

@@ -1,0 +1,222 @@
+"""Timers of the run's own code, `asyncio.sleep` and timeouts: on replay they go off in the order in which they did.
+
+The journal does not know them, but it knows when calls were made and outcomes came. On replay outcomes are there at
+once; so a timer does not wait for its time, but for its turn: it goes off, early, before the first recorded event that
+came later than it was due, and after those that came before. What passed between the call, delivery or timer before and
+the setting of a timer is taken to be the same as then. So a race with a sleep is won by the same strand again, and a run that
+slept for an hour is replayed in no time. Timers and outcomes within milliseconds of each other may change places.
+
+For the run's own code the loop's clock is ahead by what was skipped: `loop.time() >= deadline` holds when a timeout has run
+out. Once everything recorded has come to pass, timers go off in their own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from heapq import heappop, heappush
+from time import monotonic  # not as it is patched while a run is live
+from typing import Any, NamedTuple
+
+from jupyter_durable.journal.order import Order
+from jupyter_durable.runtime.deliveries import LiveTimers
+
+Loop = asyncio.AbstractEventLoop
+
+
+class _Mark(NamedTuple):
+    """When it is, as it was recorded, and after which entry."""
+
+    recorded: float
+    seq: int
+
+
+class LoopTimer:
+    """One that was set while the run is replayed. `due`, as it was recorded, if one process recorded it all."""
+
+    __slots__ = ("_args", "_callback", "_waits", "due", "handle", "loop", "mark", "over")
+
+    def __init__(self, loop: Loop, callback: Any, args: Any, mark: _Mark, after: float, waits: Any) -> None:
+        self.loop = loop
+        self._callback = callback
+        self._args = args
+        self.mark = mark
+        self.due = mark.recorded + after
+        self._waits = waits
+        self.over = False
+        self.handle: asyncio.TimerHandle = None  # type: ignore[assignment]
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has gone off or was cancelled."""
+        return self.over or self.handle.cancelled()
+
+    def shift(self, seconds: float) -> float:
+        """It was due so much later; when that was."""
+        self.due += seconds
+        return self.due
+
+    def __call__(self) -> None:
+        """Its own time has come."""
+        if not self.over and not self._waits(self):
+            LiveTimers.go_off(self.loop, self.handle, self._callback, self._args)
+
+    def go_off(self) -> None:
+        """At its turn, by whichever thread; in its loop, for which it is as late as it was to be."""
+        context: Context = self.handle._context  # type: ignore[attr-defined]
+        try:
+            if asyncio._get_running_loop() is self.loop:
+                self.loop.call_soon(self._go, context=context)
+            else:
+                self.loop.call_soon_threadsafe(self._go, context=context)
+        except RuntimeError:  # the loop is closed
+            return
+
+    def _go(self) -> None:
+        if not self.handle.cancelled():
+            self.handle.cancel()
+            self._callback(*self._args)
+
+
+class LoopTimers:
+    """Those of one run. `resumed`: the entries with which a process took the run up. Under the run's lock.
+
+    `waits` is asked when the time of one has come: whether it is to wait for its turn.
+    """
+
+    def __init__(
+        self, order: Order, resumed: Sequence[int], began: float | None, waits: Callable[[LoopTimer], bool]
+    ) -> None:
+        self._order = order
+        self._resumed = resumed
+        self._waits = waits
+        self._heap: list[tuple[float, int, LoopTimer]] = []  # by when they were due
+        self._count = 0
+        self._ripe: deque[LoopTimer] = deque()
+        self._last: int | _Mark = 0  # what was delivered, or went off
+        if began is not None:
+            self._last = _Mark(began, 0)
+        self._at = self._began_at = monotonic()  # and when it was, now
+        self._began = began
+        self._called = False
+        self._ahead = 0.0
+        self._measured: int | _Mark | None = None  # what that was counted at
+        self._borders: dict[
+            int, float
+        ] = {}  # when the replay came to the entry with which the run was taken up
+
+    def ahead(self) -> float:
+        """Seconds by which the run's time is ahead of the loop's own: those that its replay did not take."""
+        if self._last is not self._measured and self._began is not None:
+            mark = self._measured = self._mark()
+            passed = mark.recorded - self._began - self._downtime(mark.seq)
+            self._ahead = max(self._ahead, passed - (self._at - self._began_at))
+        return self._ahead
+
+    def _downtime(self, seq: int) -> float:
+        """Seconds without a process up to the entry `seq`."""
+        down = 0.0
+        for resumed in self._resumed[: bisect_left(self._resumed, seq)]:
+            before = self._order.last_before(resumed)
+            down += max(
+                0.0, self._order.taken_up(resumed) - (self._began or 0.0 if before is None else before)
+            )
+        return down
+
+    def called(self, place: int) -> None:
+        """The call at `place` of the replay is made now. The first says when the code began, better than any entry."""
+        now = monotonic()
+        if not self._called:
+            late = self._order.when(place) - self._mark().recorded - (now - self._at)
+            self._heap = [(timer.shift(late), n, timer) for _, n, timer in self._heap]  # in the same order
+        self._called = True
+        self._last = place
+        self._at = now
+
+    def delivered(self, place: int) -> None:
+        """The outcome at `place` of the replay is delivered now."""
+        self._last = place
+        self._at = monotonic()
+
+    def set(
+        self,
+        call_at: Callable[..., asyncio.TimerHandle],
+        loop: Loop,
+        when: float,
+        callback: Any,
+        args: Any,
+        context: Any,
+    ) -> asyncio.TimerHandle:
+        """Set a timer of the run's, by the loop's own `call_at`."""
+        timer = LoopTimer(loop, callback, args, self._mark(), when - self._at, self._waits)
+        timer.handle = call_at(loop, when, timer, context=context)
+        self._count += 1
+        heappush(self._heap, (timer.due, self._count, timer))
+        return timer.handle
+
+    def ripen(self, timer: LoopTimer) -> None:
+        """Its own time has come, and its turn has not."""
+        self._ripe.append(timer)
+
+    def rang(self, timer: LoopTimer) -> None:
+        """It goes off in its own time."""
+        timer.over = True
+        self._last = _Mark(timer.due, timer.mark.seq)
+        self._at = monotonic()
+
+    def before(self, place: int, slack: float = 0.0) -> LoopTimer | None:
+        """The first that was due before the event at `place` was recorded, or at most `slack` seconds later. It goes off now."""
+        limit = self._order.when(place) + slack
+        first = self._first(limit)
+        if first is None:
+            return None
+        due = first.due
+        resumed = bisect_left(self._resumed, self._order.seq(place))
+        seq = self._resumed[resumed - 1] if resumed else -1
+        if seq > first.mark.seq:  # the process that recorded it had set its timers anew
+            # It came to that place as fast as this one did: in its loop they stood as they do in this one.
+            since = self._order.taken_up(seq) - self._borders.setdefault(seq, self._at)
+            due, _, first = min(
+                (t.due if t.mark.seq >= seq else since + t.handle.when(), n, t)
+                for _, n, t in self._heap
+                if not t.gone
+            )
+        return self._go_off(first, due, seq) if due < limit else None
+
+    def until(self, limit: float) -> LoopTimer | None:
+        """The same for a time, with everything recorded behind."""
+        first = self._first(limit)
+        return None if first is None else self._go_off(first, first.due)
+
+    def ripe(self) -> LoopTimer | None:
+        """The first whose own time has come. It goes off now."""
+        while self._ripe:
+            timer = self._ripe.popleft()
+            if not timer.gone:
+                return self._go_off(timer, timer.due)
+        return None
+
+    def _first(self, limit: float) -> LoopTimer | None:
+        heap = self._heap
+        while heap and heap[0][0] < limit:
+            timer = heap[0][2]
+            if not timer.gone:
+                return timer
+            heappop(heap)
+        return None
+
+    def _go_off(self, timer: LoopTimer, due: float, seq: int = -1) -> LoopTimer:
+        timer.over = True
+        self._ahead = max(self.ahead(), self._ahead + timer.handle.when() - monotonic())
+        self._last = self._measured = _Mark(due, max(timer.mark.seq, seq))
+        self._at = monotonic()
+        timer.go_off()
+        return timer
+
+    def _mark(self) -> _Mark:
+        if isinstance(self._last, int):
+            self._last = _Mark(self._order.when(self._last), self._order.seq(self._last))
+        return self._last

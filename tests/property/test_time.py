@@ -1,0 +1,119 @@
+"""Whatever sleeps, times out and is waited for side by side: a replay goes the same way, and takes no time.
+
+What happens in a generated agent is at least 20 ms apart: which of two timers and steps came first is then no matter of luck.
+It stays so if what had not ended is begun anew at the same time, by a process that takes the run up: no two things take
+equally long, whichever two moments they are between (the moments are a Golomb ruler's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jupyter_durable as durable
+from jupyter_durable.session import Session
+from jupyter_durable.testing import Crash, MemoryStore, crash_at, execute
+
+SLOT = 0.02
+MOMENTS = (1, 4, 10, 12, 17)
+
+Doing = tuple[str, int]  # what a strand does, and in which slot of time that is over
+relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@durable.tool
+async def answer(what: str, after: float) -> str:
+    """Takes its time when it is made, and none on replay."""
+    await asyncio.sleep(after)
+    return what
+
+
+@st.composite
+def agents(draw: st.DrawFn) -> list[list[Doing]]:
+    """Some strands. Every moment is somebody's: nothing happens at the same time as something else."""
+    strands: list[list[Doing]] = [[] for _ in range(draw(st.integers(2, 4)))]
+    kinds = st.sampled_from(("sleep", "call", "call", "timeout", "wait_for", "anyio", "shield"))
+    for slot in MOMENTS[: draw(st.integers(2, 5))]:
+        draw(st.sampled_from(strands)).append((draw(kinds), slot))
+    return strands
+
+
+async def do(kind: str, name: str, took: float) -> str:
+    """One thing that takes so long."""
+    longer = took + 40 * SLOT
+    try:
+        match kind:
+            case "sleep":
+                await asyncio.sleep(took)
+            case "call":
+                return await answer(name, took)
+            case "timeout":
+                async with asyncio.timeout(took):
+                    await answer(name, longer)
+            case "wait_for":
+                await asyncio.wait_for(answer(name, longer), took)
+            case "anyio":
+                with anyio.fail_after(took):
+                    await answer(name, longer)
+            case "shield":
+                await asyncio.wait_for(asyncio.shield(asyncio.sleep(longer)), took)
+    except TimeoutError:
+        return f"{name} was too late"
+    return f"{name} is over"
+
+
+async def told(strands: list[list[Doing]]) -> tuple[list[str], list[str]]:
+    """What the strands say, in the order in which they say it, up to the first that is over, and then to the last."""
+    said: list[str] = []
+
+    async def strand(n: int) -> None:
+        before = 0
+        for kind, slot in strands[n]:
+            said.append(await do(kind, f"{kind} {slot}", (slot - before) * SLOT))
+            before = slot
+
+    tasks = [asyncio.create_task(strand(n)) for n in range(len(strands)) if strands[n]]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    first = [*said, await answer(f"after {len(said)}", SLOT / 4)]
+    await asyncio.gather(*tasks)
+    return first, said
+
+
+def law(strands: list[list[Doing]], cut: int) -> None:
+    """Recorded in one go, or in two: it replays to what was told, at once."""
+
+    async def agent() -> Any:
+        return await told(strands)
+
+    store = MemoryStore()
+    session = Session(store)
+    live = None
+    with crash_at("after-outcome", cut), suppress(Crash):
+        live = execute(session, session.new("story"), agent)
+    if live is None:
+        live = execute(session, session.resume(store.runs()[0]), agent)
+    began = time.monotonic()
+    assert execute(session, session.replay(store.runs()[0]), agent) == live
+    assert time.monotonic() - began < 0.5, "the replay has slept"
+
+
+@settings(relaxed, max_examples=25)
+@given(agents(), st.integers(1, 8))
+def test_time_passes_as_it_did(strands: list[list[Doing]], cut: int) -> None:
+    """Any order of sleeps, timeouts and answers."""
+    law(strands, cut)
+
+
+@pytest.mark.slow
+@settings(relaxed, max_examples=150)
+@given(agents(), st.integers(1, 8))
+def test_time_passes_thoroughly(strands: list[list[Doing]], cut: int) -> None:
+    """The same for longer."""
+    law(strands, cut)
