@@ -23,6 +23,10 @@ ALLOWED = {
     # leaves no cache warm, half as much again and more. Beside a commit of 0.15 ms that is 1.8 x, at 0.5 ms 1.3 x.
     "sync_step": 1.5,
     "async_step": 1.4,
+    # 310 Python calls, spread over as many functions, and ten objects that live to the end: where others use the caches and
+    # the memory of the machine it is slowed twice as much as the yardstick, whose loop fits in a cache. The same
+    # code took 47 µs on a machine of its own, and 80 to 170 µs on one that was not, where look-ups took 6 µs in both.
+    "replay_tasks": 2.0,
     # Nothing is patched when no run is live: within a tenth is noise.
     "outside": 1.1,
     # Tokens come every 5 ms; the target itself leaves a twentieth.
