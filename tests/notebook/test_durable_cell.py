@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kernel_agents import LOAD, TOOLS, MakeKernel, calls, counts, lines, moved_to, ready, said
+from kernel_agents import LOAD, TOOLS, MakeKernel, calls, counts, lines, moved_to, ready, said, until
 from kernels import Kernel, KernelDied
 
 from jupyter_durable.runtime.kill_points import KILL_POINTS, OF_WAITS
@@ -192,6 +192,34 @@ def test_divergence_shows_both_calls(kernel: Kernel, tmp_path: Path) -> None:
     assert "/jupyter_durable/" not in reply.traceback
     assert lines(reply)[-1] == "■ strange stopped: 1 replayed; nothing was lost"
     assert calls(tmp_path) == ["ask q", "ask 1"]
+
+
+def test_a_fresh_kernel_does_not_sleep_again(make_kernel: MakeKernel, tmp_path: Path) -> None:
+    """What a cell slept and waited in vain for takes no time when its run is resumed; other tasks of the kernel keep theirs."""
+    cell = (
+        "%%durable patient\nfor n in range(5):\n    await fetch(n)\n    await asyncio.sleep(1)\n"
+        "try:\n    await asyncio.wait_for(fetch('slow', 30), 1)\nexcept TimeoutError: pass\ncrunch(7, 1)"
+    )
+    first = ready(make_kernel, tmp_path, TOOLS)
+    running = first.submit(cell)
+    until(first, running, lambda: "crunch 7" in calls(tmp_path))
+    first.kill()
+    beating = (
+        "beats = []\nasync def beat():\n    loop = asyncio.get_running_loop()\n    while True:\n"
+        "        await asyncio.sleep(.02)\n        beats.append(loop.time() - time.monotonic())\nbeating = asyncio.create_task(beat())"
+    )
+    again = ready(make_kernel, tmp_path, TOOLS, beating)
+
+    again.check("began = time.monotonic()")
+    reply = again.check(cell)
+
+    assert "6 of 7 steps replayed" in said(reply)
+    assert reply.result == "49"
+    took = float(again.check("time.monotonic() - began").result)
+    assert took < 1 + 3, "of the six seconds that it had slept, and the one of the step that was cut off"
+    assert float(again.check("max(map(abs, beats))").result) < 0.05
+    assert counts(tmp_path)["fetch 0"] == 1
+    assert counts(tmp_path)["crunch 7"] == 2
 
 
 def test_fewer_calls_than_recorded_is_a_divergence_too(kernel: Kernel, tmp_path: Path) -> None:

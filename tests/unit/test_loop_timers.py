@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +200,82 @@ def test_what_did_not_run_out_keeps_nothing_back() -> None:
     began = time.monotonic()
     assert bench.execute_replay(agent) == live
     assert time.monotonic() - began < 0.8
+
+
+SERVER = """
+import asyncio
+async def answer(reader, writer):
+    await asyncio.sleep(float(await reader.readline()))
+    writer.write(b"served\\n")
+    await writer.drain()
+    writer.close()
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Of a server whose answers no step covers."""
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.kill()
+
+
+async def by_a_socket(port: int, after: float) -> str:
+    """Something to wait for that no step covers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{after}\n".encode())
+    line = await reader.readline()
+    writer.close()
+    return line.decode()
+
+
+async def by_a_thread(_: int, after: float) -> str:
+    """The same."""
+    await asyncio.to_thread(time.sleep, after)
+    return "slept"
+
+
+async def by_a_process(_: int, after: float) -> str:
+    """The same."""
+    process = await asyncio.create_subprocess_exec("sleep", str(after))
+    return str(await process.wait())
+
+
+@pytest.mark.parametrize("wait", [by_a_socket, by_a_thread, by_a_process])
+def test_what_no_step_covers_has_its_time(wait: Callable[[int, float], Any], port: int) -> None:
+    """A timeout that was not needed is not needed on replay either, though what was recorded next came long after it."""
+
+    async def agent() -> list[str]:
+        said = [await answer("a")]
+        async with asyncio.timeout(0.6):
+            said.append(await wait(port, 0.2))
+        said.append(await wait(port, 0.8))
+        return [*said, await answer("b")]
+
+    bench = Bench()
+    live = bench.new(agent)
+    assert bench.execute_replay(agent) == live
+
+
+def test_what_no_step_covers_has_its_time_beside_steps(port: int) -> None:
+    """The outcome of a step that took longer than the timeout waits for what the timeout is around."""
+
+    async def guarded() -> str:
+        async with asyncio.timeout(0.6):
+            return await by_a_socket(port, 0.2)
+
+    async def agent() -> list[str]:
+        return await asyncio.gather(answer("long", 1.0), guarded())
+
+    bench = Bench()
+    live = bench.new(agent)
+    assert bench.execute_replay(agent) == live
 
 
 @pytest.mark.parametrize("agent", QUICK)

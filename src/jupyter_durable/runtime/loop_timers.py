@@ -4,7 +4,9 @@ The journal does not know them, but it knows when calls were made and outcomes c
 once; so a timer does not wait for its time, but for its turn: it goes off, early, before the first recorded event that
 came later than it was due, and after those that came before. What passed between the call, delivery or timer before and
 the setting of a timer is taken to be the same as then. So a race with a sleep is won by the same strand again, and a run that
-slept for an hour is replayed in no time. Timers and outcomes within milliseconds of each other may change places.
+slept for an hour is replayed in no time. Timers and outcomes within milliseconds of each other may change places. Where
+something from outside may wake the loop first (see `runtime.quiet`), timers go off in their own time, and a timeout keeps
+back what came after it.
 
 For the run's own code the loop's clock is ahead by what was skipped: `loop.time() >= deadline` holds when a timeout has run
 out. Once everything recorded has come to pass, timers go off in their own time.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from heapq import heappop, heappush
 from time import monotonic  # not as it is patched while a run is live
@@ -23,6 +25,9 @@ from typing import Any, NamedTuple
 
 from jupyter_durable.journal.order import Order
 from jupyter_durable.runtime.deliveries import LiveTimers
+
+_LATE = 1.0  # seconds after which a timer that has not gone off is in a loop that is blocked
+_SLEEP = getattr(asyncio.futures, "_set_result_unless_cancelled", None)
 
 Loop = asyncio.AbstractEventLoop
 
@@ -54,6 +59,10 @@ class LoopTimer:
         """Whether it has gone off or was cancelled."""
         return self.over or self.handle.cancelled()
 
+    def keeps_back(self, since: float) -> bool:
+        """Whether it is a timeout, and its time not over since then: in a loop that is blocked it keeps nothing back."""
+        return self._callback is not _SLEEP and self.handle.when() > since
+
     def shift(self, seconds: float) -> float:
         """It was due so much later; when that was."""
         self.due += seconds
@@ -84,15 +93,22 @@ class LoopTimer:
 class LoopTimers:
     """Those of one run. `resumed`: the entries with which a process took the run up. Under the run's lock.
 
-    `waits` is asked when the time of one has come: whether it is to wait for its turn.
+    `waits` is asked when the time of one has come: whether it is to wait for its turn; `quiet` of a loop: whether
+    nothing but its timers can wake it.
     """
 
     def __init__(
-        self, order: Order, resumed: Sequence[int], began: float | None, waits: Callable[[LoopTimer], bool]
+        self,
+        order: Order,
+        resumed: Sequence[int],
+        began: float | None,
+        waits: Callable[[LoopTimer], bool],
+        quiet: Callable[[Loop], bool],
     ) -> None:
         self._order = order
         self._resumed = resumed
         self._waits = waits
+        self._quiet = quiet
         self._heap: list[tuple[float, int, LoopTimer]] = []  # by when they were due
         self._count = 0
         self._ripe: deque[LoopTimer] = deque()
@@ -168,28 +184,48 @@ class LoopTimers:
         self._at = monotonic()
 
     def before(self, place: int, slack: float = 0.0) -> LoopTimer | None:
-        """The first that was due before the event at `place` was recorded, or at most `slack` seconds later. It goes off now."""
+        """The first that was due before the event at `place` was recorded, or at most `slack` seconds later.
+
+        It goes off now; or, where something from outside may come first, in its own time: then it is not `over` yet.
+        """
         limit = self._order.when(place) + slack
         first = self._first(limit)
         if first is None:
             return None
-        due = first.due
         resumed = bisect_left(self._resumed, self._order.seq(place))
         seq = self._resumed[resumed - 1] if resumed else -1
-        if seq > first.mark.seq:  # the process that recorded it had set its timers anew
-            # It came to that place as fast as this one did: in its loop they stood as they do in this one.
-            since = self._order.taken_up(seq) - self._borders.setdefault(seq, self._at)
-            due, _, first = min(
-                (t.due if t.mark.seq >= seq else since + t.handle.when(), n, t)
-                for _, n, t in self._heap
-                if not t.gone
-            )
-        return self._go_off(first, due, seq) if due < limit else None
+        due = first.due
+        if seq > first.mark.seq:
+            due, _, first = min(self._standing(seq))
+        if due >= limit:
+            return None
+        if self._quiet(first.loop):
+            return self._go_off(first, due, seq)
+        # Sleeps keep nothing back: a strand that only beats time must not make a replay as long as the run.
+        late = monotonic() - _LATE
+        kept = [
+            (due, n, timer) for due, n, timer in self._standing(seq) if due < limit and timer.keeps_back(late)
+        ]
+        return min(kept)[2] if kept else None
+
+    def _standing(self, seq: int) -> Iterator[tuple[float, int, LoopTimer]]:
+        """Those that are yet to go off, and when they were due as seen by the process that took the run up with `seq`."""
+        since = None
+        for _, n, timer in self._heap:
+            if timer.gone:
+                continue
+            due = timer.due
+            if timer.mark.seq < seq:
+                # That process came to its first entry as fast as this one did: in its loop they stood as they do in this one.
+                if since is None:
+                    since = self._order.taken_up(seq) - self._borders.setdefault(seq, self._at)
+                due = since + timer.handle.when()
+            yield due, n, timer
 
     def until(self, limit: float) -> LoopTimer | None:
         """The same for a time, with everything recorded behind."""
         first = self._first(limit)
-        return None if first is None else self._go_off(first, first.due)
+        return None if first is None or not self._quiet(first.loop) else self._go_off(first, first.due)
 
     def ripe(self) -> LoopTimer | None:
         """The first whose own time has come. It goes off now."""
@@ -220,3 +256,19 @@ class LoopTimers:
         if isinstance(self._last, int):
             self._last = _Mark(self._order.when(self._last), self._order.seq(self._last))
         return self._last
+
+
+async def sleep_apart(seconds: float) -> None:
+    """Sleep by no timer of the run's: in real time, on replay, too."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    timer = loop.call_later(seconds, _wake, future, context=Context())
+    try:
+        await future
+    finally:
+        timer.cancel()
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

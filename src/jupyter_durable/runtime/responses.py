@@ -17,7 +17,7 @@ from jupyter_durable.runtime.exchange import AsyncSource, Head, Source
 from jupyter_durable.runtime.exchange_step import Exchange
 from jupyter_durable.runtime.handover import Reading, Rest
 from jupyter_durable.runtime.left import left_after
-from jupyter_durable.runtime.turns import sleep_apart
+from jupyter_durable.runtime.loop_timers import sleep_apart
 
 
 class Answer:

@@ -30,8 +30,9 @@ from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
 from jupyter_durable.runtime.deliveries import LiveTimers
-from jupyter_durable.runtime.loop_timers import LoopTimer, LoopTimers
+from jupyter_durable.runtime.loop_timers import LoopTimer, LoopTimers, sleep_apart
 from jupyter_durable.runtime.moving import BLOCKED
+from jupyter_durable.runtime.quiet import is_quiet
 from jupyter_durable.runtime.stirring import Stirring
 from jupyter_durable.runtime.writer import cancel_again
 
@@ -80,22 +81,6 @@ class _Waiter:
             self.future.set_result(None)
 
 
-async def sleep_apart(seconds: float) -> None:
-    """Sleep by no timer of the run's: in real time, on replay, too."""
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    timer = loop.call_later(seconds, _wake, future, context=contextvars.Context())
-    try:
-        await future
-    finally:
-        timer.cancel()
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 class Turns:
     """The queue of one run. `lock` is the run's: whoever calls must hold it where it says so.
 
@@ -127,8 +112,13 @@ class Turns:
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
         opened = engine.index.opened
         self._timers = LoopTimers(
-            engine.order, engine.index.resumed_at, opened.at if opened is not None else None, self._rings
+            engine.order,
+            engine.index.resumed_at,
+            opened.at if opened is not None else None,
+            waits=self._rings,
+            quiet=lambda loop: not stirring.count and is_quiet(loop),
         )
+        self._kept_back = False  # by a timer in its own time
         self.ends: float | None = None
         """When the run had ended, if it is replayed to its end: sleeps until then take no time."""
         self.lost: Callable[[], BaseException | None] = lambda: None
@@ -227,6 +217,8 @@ class Turns:
                 with self._lock:
                     if (lost := self.lost()) is not None:
                         raise lost
+                    if self._kept_back:
+                        self.advance()
                     if waiter.grant is None:
                         self._check(None, blocked=loop is not None and not self._stirring.count)
                         self._drain(waiter, loop)
@@ -294,7 +286,7 @@ class Turns:
         """Let go on whoever may. Under the lock."""
         while self._waiters and (waiter := self._next()) is not None and self._at_rest(waiter):
             if waiter.place >= 0 and (timer := self._timers.before(waiter.place)) is not None:
-                self._stirring.stir(timer.loop)  # what that sets off comes first
+                self._went(timer)  # what that sets off comes first
                 return
             self._grant(waiter, "turn")
 
@@ -365,6 +357,11 @@ class Turns:
             called = outcome is None or outcome.meta.get("s") == "cancelled"
             timer = self._timers.before(self._order.at, _MEASURED if called else 0.0) or self._timers.ripe()
         if timer is not None:
+            self._went(timer)
+
+    def _went(self, timer: LoopTimer) -> None:
+        self._kept_back = not timer.over
+        if timer.over:
             self._stirring.stir(timer.loop)
 
     # -- coming to rest ----------------------------------------------------------------------------
