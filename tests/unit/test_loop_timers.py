@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -140,8 +141,11 @@ async def by_the_clock_of_the_loop() -> list[Any]:
             await answer("late", 0.6)
     except TimeoutError:
         said.append("timeout")
-    while loop.time() < deadline + 0.6:  # as a limiter does
-        await asyncio.sleep(deadline + 0.6 - loop.time())
+    before = loop.time()
+    await asyncio.gather(*(asyncio.sleep(0.1 * n) for n in range(1, 4)))  # beside each other
+    said.append(round(loop.time() - before, 1))
+    while loop.time() < deadline + 0.9:  # as a limiter does
+        await asyncio.sleep(deadline + 0.9 - loop.time())
     return [*said, await answer("and on")]
 
 
@@ -158,11 +162,50 @@ AGENTS = {shielded: 1, wait_for_some: 3, as_they_come: 2, event_in_time: 1, idle
 """And how many steps each has."""
 
 
+@pytest.fixture
+def somebody() -> Iterator[None]:
+    """A thread of which nobody knows what it does: it may be what code waits for."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
 @pytest.mark.parametrize("agent", AGENTS)
 def test_a_timeout_that_ran_out_runs_out_again(agent: Callable[[], Any]) -> None:
     """Before the outcomes that came after it, though on replay they are there at once."""
     bench = Bench()
     live = bench.new(agent)
+    assert bench.execute_replay(agent) == live
+
+
+@pytest.mark.usefixtures("somebody")
+@pytest.mark.parametrize("agent", AGENTS)
+def test_it_does_so_in_its_own_time(agent: Callable[[], Any]) -> None:
+    """Where something else may come first: what came after it is kept back until then."""
+    bench = Bench()
+    live = bench.new(agent)
+    assert bench.execute_replay(agent) == live
+
+
+@pytest.mark.usefixtures("somebody")
+def test_a_sleep_has_its_time_beside_what_is_kept_back() -> None:
+    """What a timeout keeps back does not keep sleeps from going off."""
+
+    async def rest() -> list[str]:
+        return [await answer(f"after {await asyncio.sleep(0.1, n)}") for n in range(2)]
+
+    async def agent() -> list[Any]:
+        task = asyncio.create_task(answer("late", 0.9))
+        other = asyncio.create_task(rest())
+        done, _ = await asyncio.wait([task], timeout=0.6)
+        return [len(done), other.done(), await task, await other]
+
+    bench = Bench()
+    live = bench.new(agent)
+    assert live[:2] == [0, True]
     assert bench.execute_replay(agent) == live
 
 

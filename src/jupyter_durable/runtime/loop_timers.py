@@ -19,7 +19,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from time import monotonic  # not as it is patched while a run is live
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from jupyter_durable.journal.order import Order
 from jupyter_durable.runtime.deliveries import LiveTimers
 
 _LATE = 1.0  # seconds after which a timer that has not gone off is in a loop that is blocked
+_FEW = 64
 _SLEEP = getattr(asyncio.futures, "_set_result_unless_cancelled", None)
 
 Loop = asyncio.AbstractEventLoop
@@ -42,15 +43,19 @@ class _Mark(NamedTuple):
 class LoopTimer:
     """One that was set while the run is replayed. `due`, as it was recorded, if one process recorded it all."""
 
-    __slots__ = ("_args", "_callback", "_waits", "due", "handle", "loop", "mark", "over")
+    __slots__ = ("_args", "_callback", "_waits", "ahead", "due", "handle", "loop", "mark", "over", "ripe")
 
-    def __init__(self, loop: Loop, callback: Any, args: Any, mark: _Mark, after: float, waits: Any) -> None:
+    def __init__(
+        self, loop: Loop, callback: Any, args: Any, mark: _Mark, after: float, ahead: float, waits: Any
+    ) -> None:
         self.loop = loop
+        self.ahead = ahead  # of the loop's clock, when it was set
         self._callback = callback
         self._args = args
         self.mark = mark
         self.due = mark.recorded + after
         self._waits = waits
+        self.ripe = False  # its own time has come
         self.over = False
         self.handle: asyncio.TimerHandle = None  # type: ignore[assignment]
 
@@ -111,6 +116,7 @@ class LoopTimers:
         self._quiet = quiet
         self._heap: list[tuple[float, int, LoopTimer]] = []  # by when they were due
         self._count = 0
+        self._most = _FEW
         self._ripe: deque[LoopTimer] = deque()
         self._last: int | _Mark = 0  # what was delivered, or went off
         if began is not None:
@@ -167,14 +173,19 @@ class LoopTimers:
         context: Any,
     ) -> asyncio.TimerHandle:
         """Set a timer of the run's, by the loop's own `call_at`."""
-        timer = LoopTimer(loop, callback, args, self._mark(), when - self._at, self._waits)
+        timer = LoopTimer(loop, callback, args, self._mark(), when - self._at, self.ahead(), self._waits)
         timer.handle = call_at(loop, when, timer, context=context)
         self._count += 1
         heappush(self._heap, (timer.due, self._count, timer))
+        if len(self._heap) > self._most:  # most timeouts are cancelled, and hold what they would have told
+            self._heap = [item for item in self._heap if not item[2].gone]
+            heapify(self._heap)
+            self._most = 2 * len(self._heap) + _FEW
         return timer.handle
 
     def ripen(self, timer: LoopTimer) -> None:
         """Its own time has come, and its turn has not."""
+        timer.ripe = True
         self._ripe.append(timer)
 
     def rang(self, timer: LoopTimer) -> None:
@@ -192,8 +203,7 @@ class LoopTimers:
         first = self._first(limit)
         if first is None:
             return None
-        resumed = bisect_left(self._resumed, self._order.seq(place))
-        seq = self._resumed[resumed - 1] if resumed else -1
+        seq = self._taken_up_before(place)
         due = first.due
         if seq > first.mark.seq:
             due, _, first = min(self._standing(seq))
@@ -206,21 +216,23 @@ class LoopTimers:
         kept = [
             (due, n, timer) for due, n, timer in self._standing(seq) if due < limit and timer.keeps_back(late)
         ]
-        return min(kept)[2] if kept else None
+        due, _, first = min(kept, default=(due, 0, None))
+        return self._go_off(first, due, seq) if first is not None and first.ripe else first
+
+    def _taken_up_before(self, place: int) -> int:
+        """The entry with which the process took the run up that recorded the event at `place`; -1: the first one."""
+        at = bisect_left(self._resumed, self._order.seq(place))
+        return self._resumed[at - 1] if at else -1
 
     def _standing(self, seq: int) -> Iterator[tuple[float, int, LoopTimer]]:
         """Those that are yet to go off, and when they were due as seen by the process that took the run up with `seq`."""
-        since = None
-        for _, n, timer in self._heap:
-            if timer.gone:
-                continue
-            due = timer.due
-            if timer.mark.seq < seq:
-                # That process came to its first entry as fast as this one did: in its loop they stood as they do in this one.
-                if since is None:
-                    since = self._order.taken_up(seq) - self._borders.setdefault(seq, self._at)
-                due = since + timer.handle.when()
-            yield due, n, timer
+        return ((self._due(timer, seq), n, timer) for _, n, timer in self._heap if not timer.gone)
+
+    def _due(self, timer: LoopTimer, seq: int) -> float:
+        if timer.mark.seq >= seq:
+            return timer.due
+        # That process came to its first entry as fast as this one did: in its loop they stood as they do in this one.
+        return self._order.taken_up(seq) - self._borders.setdefault(seq, self._at) + timer.handle.when()
 
     def until(self, limit: float) -> LoopTimer | None:
         """The same for a time, with everything recorded behind."""
@@ -232,7 +244,9 @@ class LoopTimers:
         while self._ripe:
             timer = self._ripe.popleft()
             if not timer.gone:
-                return self._go_off(timer, timer.due)
+                at = self._order.at
+                seq = self._taken_up_before(at) if at < self._order.size else -1
+                return self._go_off(timer, self._due(timer, seq), seq)
         return None
 
     def _first(self, limit: float) -> LoopTimer | None:
@@ -246,7 +260,7 @@ class LoopTimers:
 
     def _go_off(self, timer: LoopTimer, due: float, seq: int = -1) -> LoopTimer:
         timer.over = True
-        self._ahead = max(self.ahead(), self._ahead + timer.handle.when() - monotonic())
+        self._ahead = max(self.ahead(), timer.ahead + timer.handle.when() - monotonic())
         self._last = self._measured = _Mark(due, max(timer.mark.seq, seq))
         self._at = monotonic()
         timer.go_off()

@@ -347,15 +347,19 @@ class Turns:
         """Let the timer go off whose turn it is, if nothing else can go on. Under the lock."""
         if self._in_real_time() or self._stirring.threads:
             timer = self._timers.ripe()
-        elif self._stirring.loops or self._next() is not None:
+        elif self._stirring.loops:
             return
+        elif self._next() is not None:  # it is kept back
+            timer = self._timers.ripe()
         elif (expected := self._order.expected()) is None:
             timer = self._timers.until((self.ends or -math.inf) + _MEASURED) or self._timers.ripe()
         else:
             # Nobody waits for an outcome here: what was recorded next came about by a timer (or from outside).
             outcome = expected[1]
             called = outcome is None or outcome.meta.get("s") == "cancelled"
-            timer = self._timers.before(self._order.at, _MEASURED if called else 0.0) or self._timers.ripe()
+            timer = self._timers.before(self._order.at, _MEASURED if called else 0.0)
+            if timer is None or not timer.over:
+                timer = self._timers.ripe() or timer
         if timer is not None:
             self._went(timer)
 
