@@ -157,7 +157,23 @@ async def counting(count: int) -> AsyncIterator[int]:
         yield n
 
 
-QUICK = (sleeping, race_with_a_sleep, over_a_stream, by_the_clock_of_the_loop)
+async def workers_that_pause() -> list[str]:
+    """Who takes which job is told by who wakes up first: all of them sleep equally long."""
+    jobs = [str(n) for n in range(12)]
+    said: list[str] = []
+
+    async def worker(name: str, first: float) -> None:
+        await answer(f"{name} is ready", first)
+        while jobs:
+            job = jobs.pop(0)
+            said.append(await answer(f"{name} does {job}", 0.001))
+            await asyncio.sleep(0.3)
+
+    await asyncio.gather(*(worker(name, n * 0.002) for n, name in enumerate("abc")))
+    return said
+
+
+QUICK = (sleeping, workers_that_pause, race_with_a_sleep, over_a_stream, by_the_clock_of_the_loop)
 AGENTS = {shielded: 1, wait_for_some: 3, as_they_come: 2, event_in_time: 1, idle_now_and_then: 2}
 """And how many steps each has."""
 

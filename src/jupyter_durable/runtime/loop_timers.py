@@ -27,6 +27,7 @@ from jupyter_durable.journal.order import Order
 from jupyter_durable.runtime.deliveries import LiveTimers
 
 _LATE = 1.0  # seconds after which a timer that has not gone off is in a loop that is blocked
+_ROUNDED = 0.0005  # seconds: a selector wakes its loop at the next whole millisecond
 _FEW = 64
 _SLEEP = getattr(asyncio.futures, "_set_result_unless_cancelled", None)
 
@@ -117,6 +118,8 @@ class LoopTimers:
         self._heap: list[tuple[float, int, LoopTimer]] = []  # by when they were due
         self._count = 0
         self._most = _FEW
+        # Of those that take equally long, the one that was set first goes off first, as exactly as that.
+        self._newest: dict[float, float] = {}
         self._ripe: deque[LoopTimer] = deque()
         self._last: int | _Mark = 0  # what was delivered, or went off
         if began is not None:
@@ -154,6 +157,7 @@ class LoopTimers:
         if not self._called:
             late = self._order.when(place) - self._mark().recorded - (now - self._at)
             self._heap = [(timer.shift(late), n, timer) for _, n, timer in self._heap]  # in the same order
+            self._newest = {took: due + late for took, due in self._newest.items()}
         self._called = True
         self._last = place
         self._at = now
@@ -173,7 +177,11 @@ class LoopTimers:
         context: Any,
     ) -> asyncio.TimerHandle:
         """Set a timer of the run's, by the loop's own `call_at`."""
-        timer = LoopTimer(loop, callback, args, self._mark(), when - self._at, self.ahead(), self._waits)
+        timer = LoopTimer(
+            loop, callback, args, self._mark(), when - self._at + _ROUNDED, self.ahead(), self._waits
+        )
+        took = round(when - monotonic(), 3)
+        timer.due = self._newest[took] = max(timer.due, self._newest.get(took, 0.0))
         timer.handle = call_at(loop, when, timer, context=context)
         self._count += 1
         heappush(self._heap, (timer.due, self._count, timer))
