@@ -47,6 +47,19 @@ class Order:
         """When the event at `place` was recorded."""
         return _when(self.events[place])
 
+    def is_chunk(self, place: int) -> bool:
+        """Whether the event at `place` is the delivery of a part of a stream."""
+        entry = self.events[place][1]
+        return entry is not None and entry.type == "chunk"
+
+    def is_dated(self, place: int) -> bool:
+        """Whether the event at `place` was recorded when it came: chunks, and what was left or cancelled, are with what comes next."""
+        entry = self.events[place][1]
+        if entry is None:
+            return True
+        meta = entry.meta
+        return entry.type == "outcome" and meta["s"] != "cancelled" and not meta.get("closed")
+
     def taken_up(self, seq: int) -> float:
         """When the process that took the run up with the entry `seq` did so: that of the first thing it recorded."""
         at = self._taken_up.get(seq)

@@ -128,10 +128,10 @@ class LoopTimers:
         self._began = began
         self._called = False
         self._ahead = 0.0
+        self._down = [0.0]  # seconds without a process before each time the run was taken up, and all in all
         self._measured: int | _Mark | None = None  # what that was counted at
-        self._borders: dict[
-            int, float
-        ] = {}  # when the replay came to the entry with which the run was taken up
+        # When the replay came to the entry with which the run was taken up.
+        self._borders: dict[int, float] = {}
 
     def ahead(self) -> float:
         """Seconds by which the run's time is ahead of the loop's own: those that its replay did not take."""
@@ -143,13 +143,12 @@ class LoopTimers:
 
     def _downtime(self, seq: int) -> float:
         """Seconds without a process up to the entry `seq`."""
-        down = 0.0
-        for resumed in self._resumed[: bisect_left(self._resumed, seq)]:
+        while len(self._down) <= bisect_left(self._resumed, seq):
+            resumed = self._resumed[len(self._down) - 1]
             before = self._order.last_before(resumed)
-            down += max(
-                0.0, self._order.taken_up(resumed) - (self._began or 0.0 if before is None else before)
-            )
-        return down
+            down = self._order.taken_up(resumed) - (self._began or 0.0 if before is None else before)
+            self._down.append(self._down[-1] + max(0.0, down))
+        return self._down[bisect_left(self._resumed, seq)]
 
     def called(self, place: int) -> None:
         """The call at `place` of the replay is made now. The first says when the code began, better than any entry."""
@@ -164,8 +163,9 @@ class LoopTimers:
 
     def delivered(self, place: int) -> None:
         """The outcome at `place` of the replay is delivered now."""
-        self._last = place
-        self._at = monotonic()
+        if self._order.is_dated(place):
+            self._last = place
+            self._at = monotonic()
 
     def set(
         self,
@@ -209,7 +209,7 @@ class LoopTimers:
         """
         limit = self._order.when(place) + slack
         first = self._first(limit)
-        if first is None:
+        if first is None or self._order.is_chunk(place):
             return None
         seq = self._taken_up_before(place)
         due = first.due
