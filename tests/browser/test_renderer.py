@@ -167,7 +167,9 @@ def test_scrolling_holds_its_frames(harness: Harness, count: int) -> None:
     gaps = _again(lambda: harness.page.evaluate(_SCROLL, 2311), lambda gaps: gaps[_MOST] < LIMIT_FRAME)
     assert gaps[_MOST] < LIMIT_FRAME, gaps[-15:]
     ours = sorted(harness.page.evaluate("window.draws"))
-    assert ours[len(ours) // 2] < 10, ours  # ms of script and layout, whatever else the machine does
+    assert ours[len(ours) // 2] < 16.7, (
+        ours
+    )  # ms of script and layout: a frame's, whatever else the machine does
 
 
 def test_lanes_of_ten_thousand_steps(harness: Harness) -> None:

@@ -240,7 +240,8 @@ def test_an_edited_agent_ends_as_one_that_was_always_so(
 
 
 @pytest.mark.slow
-@settings(relaxed, max_examples=1500)
+@pytest.mark.timeout(900)
+@settings(relaxed, max_examples=1000)
 @given(trees(compound, 6), cut_off, changes, labels, st.integers(0, 100))
 def test_an_edited_agent_thoroughly(tree: Node, first: Any, changes: Any, names: str, seed: int) -> None:
     """The same for longer."""

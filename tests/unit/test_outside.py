@@ -31,7 +31,7 @@ SCRIPT = [reply(tool_calls=[call("search", q="leases")]), reply("A lease is a lo
 def behaviour() -> dict[tuple[str, ...], Any]:
     """Every function, method and class of every module that is not ours."""
     found: dict[tuple[str, ...], Any] = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # other threads import
         if name.partition(".")[0] in ("jupyter_durable", "_pytest", "pytest") or not isinstance(
             module, types.ModuleType
         ):
