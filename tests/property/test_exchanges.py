@@ -240,6 +240,7 @@ def test_any_agent(tree: Node, plan: list[tuple[str, int]], seed: int, unique: b
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @settings(relaxed, max_examples=350)
 @runs
 def test_any_agent_thoroughly(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:

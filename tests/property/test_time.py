@@ -153,6 +153,7 @@ def test_time_passes_as_it_did(strands: list[list[Doing]], cut: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @settings(relaxed, max_examples=150)
 @given(agents(), st.integers(1, 8))
 def test_time_passes_thoroughly(strands: list[list[Doing]], cut: int) -> None:
