@@ -99,6 +99,12 @@ async def do(kind: str, name: str, took: float) -> str:
     return f"{name} is over"
 
 
+def seen(task: asyncio.Task[None]) -> None:
+    """Nobody is to be told by the collector that a strand had crashed: while code is parsed (3.11), that is a `SystemError`."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def told(strands: list[list[Doing]]) -> tuple[list[str], list[str]]:
     """What the strands say, in the order in which they say it, up to the first that is over, and then to the last."""
     said: list[str] = []
@@ -110,6 +116,8 @@ async def told(strands: list[list[Doing]]) -> tuple[list[str], list[str]]:
             before = slot
 
     tasks = [asyncio.create_task(strand(n)) for n in range(len(strands)) if strands[n]]
+    for task in tasks:
+        task.add_done_callback(seen)
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     first = [*said, await answer(f"after {len(said)}", SLOT / 4)]
     await asyncio.gather(*tasks)
