@@ -8,7 +8,6 @@ equally long, whichever two moments they are between (the moments are a Golomb r
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 
 import jupyter_durable as durable
 from jupyter_durable.errors import DivergenceError
-from jupyter_durable.runtime import quiet
 from jupyter_durable.session import Session
 from jupyter_durable.testing import Crash, MemoryStore, crash_at, execute
 
@@ -32,13 +30,7 @@ Doing = tuple[str, int]  # what a strand does, and in which slot of time that is
 relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(autouse=True)
-def others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that other tests have left in this process are none that something here waits for."""
-    before, is_known = set(threading.enumerate()), quiet._is_known
-    monkeypatch.setattr(
-        quiet, "_is_known", lambda thread, running: thread in before or is_known(thread, running)
-    )
+pytestmark = pytest.mark.usefixtures("others")
 
 
 @durable.tool

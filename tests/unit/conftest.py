@@ -6,6 +6,8 @@ import pytest
 from http_server import Server, serving
 from runs import Bench
 
+from jupyter_durable.codec import redaction
+
 
 @pytest.fixture
 def bench() -> Bench:
@@ -25,3 +27,10 @@ def server() -> Iterator[Server]:
     """A server that counts."""
     with serving() as running:
         yield running
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test redacts, or makes known as a secret, is not known in the others."""
+    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms", "_marks"):
+        monkeypatch.setattr(redaction, name, ())

@@ -16,17 +16,9 @@ import pytest
 from runs import Bench
 
 import jupyter_durable as durable
-from jupyter_durable.runtime import quiet
 from jupyter_durable.testing import Crash, crash_at
 
-
-@pytest.fixture(autouse=True)
-def others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that other tests have left in this process are none that something here waits for."""
-    before, is_known = set(threading.enumerate()), quiet._is_known
-    monkeypatch.setattr(
-        quiet, "_is_known", lambda thread, running: thread in before or is_known(thread, running)
-    )
+pytestmark = pytest.mark.usefixtures("others")
 
 
 @durable.tool

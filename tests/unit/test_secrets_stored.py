@@ -31,15 +31,10 @@ from jupyter_durable.store import connect
 from jupyter_durable.testing import Crash, crash_at
 from jupyter_durable.testing.proving import execute
 
+pytestmark = pytest.mark.usefixtures("forgotten")
+
 KEY = "sk-proj-Ab1_cd2-EF3gh4ij5kl6mn7op8qr9st0"
 PIECES = ["data: sk-pro", "j-Ab1_cd2-E", "F3gh4ij5kl6m", "n7op8qr9st0\n\n"]
-
-
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test redacts is not redacted in the others."""
-    for name in ("_given", "_environment", "_met", "_literals", "_patterns", "_forms", "_marks"):
-        monkeypatch.setattr(redaction, name, ())
 
 
 class Site(ThreadingHTTPServer):

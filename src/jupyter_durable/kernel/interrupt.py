@@ -71,9 +71,8 @@ class _Watch:
                 signal.pthread_kill(self.thread, signal.SIGINT)
 
     def tick(self) -> None:
-        self.beat = self.loop.call_later(
-            _PATIENCE, self.tick, context=contextvars.Context()
-        )  # no timer of a run's
+        apart = contextvars.Context()  # on replay a timer of the run's does not wait
+        self.beat = self.loop.call_later(_PATIENCE, self.tick, context=apart)
 
     def close(self) -> None:
         self.seen.set()

@@ -278,19 +278,16 @@ def _where(place: _Place) -> str:
     return f"{'cell' if is_cell else os.path.basename(file)} line {place.line}{inside}"  # noqa: PTH119
 
 
+_HANDING_ON = ("run_in_executor", "submit", "to_thread", "run_sync", "create_task")
+
+
 def _suggest(kind: EffectKind, place: _Place) -> str:
     call, awaited = _call(place)
     function = ast.unparse(call.func) if call is not None else ""
     # What hands out a handle (a file, a process, a connection) is no step: its result cannot be kept.
     called = function.rpartition(".")[2].lower()
     handle = called in ("", "open", "popen", "connect", "create_connection")
-    hands_on = called in (
-        "run_in_executor",
-        "submit",
-        "to_thread",
-        "run_sync",
-        "create_task",
-    )  # that is a strand's
+    hands_on = called in _HANDING_ON  # it gives a future, and the work is a strand's
     if call is None or handle or hands_on or (awaited and function.startswith("asyncio.")):
         name = place.code.co_name
         if name.startswith("<"):

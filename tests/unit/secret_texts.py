@@ -1,0 +1,45 @@
+"""Keys as providers make them, and texts that only look as if they held one."""
+
+KEYS = {
+    "openai": "sk-proj-Ab1_cd2-EF3gh4ij5kl6mn7op8qr9st0",
+    "openai, old": "sk-" + "a1B2" * 12,
+    "anthropic": "sk-ant-api03-" + "aB3_d-" * 15 + "AA",
+    "deepseek": "sk-" + "0123456789abcdef" * 2,
+    "google": "AIza" + "SyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY",
+    "github": "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a",
+    "github app": "ghs_" + "a1" * 18,
+    "github fine-grained": "github_pat_11ABCDEFG0_" + "aB1" * 15,
+    "gitlab": "glpat-" + "Ab1_cd2-EF3gh4ij5kl6",
+    "slack bot": "xoxb-" + "1234567890-abcdefGHIJ",
+    "slack user": "xoxp-" + "1234567890-abcdefGHIJ",
+    "aws": "AKIA" + "IOSFODNN7EXAMPLE",
+    "hugging face": "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz12345678",
+    "groq": "gsk_" + "a1B2" * 13,
+    "stripe": "sk_live_" + "a1B2c3D4e5F6g7H8i9",
+    "langsmith": "lsv2_pt_" + "0123456789abcdef" * 2 + "_0123456789",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+}
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow" + "IBAAKCAQEA\n" * 9 + "-----END RSA PRIVATE KEY-----"
+
+INNOCENT = [
+    "for key in sorted(rows, key=lambda row: row.session_key): tokens=1000; sort_key=primary_key_of_row_1",
+    "def login(user: str, password: str = None, api_key: SecretStr | None = None) -> Token: ...",
+    "password = getpass.getpass('again: '); api_key=os.environ['X']; token: str = self.token",
+    "The password: it is written on the wall. <password></password> <session>1234</session>",
+    "task-management-system-2000-with-a-Long-Name",
+    "risk-assessment-framework-V2-final",
+    "sk-estimator-doc-link sk-toggleable__label-arrow sk-container-id-1",
+    "disk-0b5e3a52-9f3a-4c55-8d0e-9f9f0b8a7d11",
+    "hf_transformers_tokenizer_utils_fast",
+    "ghp_short",
+    "Basic understanding of the authorization header",
+    "Bearer of bad news",
+    "the -----BEGIN CERTIFICATE----- of a server",
+    "eyJvZmZzZXQiOjEwMCwibGltaXQiOjUwfQ==",
+    "https://example.org/search?q=secret+agent&page=2&max_tokens=100",
+    "mail me@example.org: at https://example.org:8080/path",
+    "Cookie: the story of a dog",
+    "AKIABLE and ASIANGAMES",
+    "nextPageToken, max_tokens, prompt_cache_key",
+    "d41d8cd98f00b204e9800998ecf8427e 0b5e3a52-9f3a-4c55-8d0e-9f9f0b8a7d11",
+]
