@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import missing
 from pages import ROOT, shot
+
+from conftest import missing
 
 APP = """
 import marimo

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import synthetic
 from attacks import ATTACKS
-from conftest import missing
 from pages import Harness, shot
+
+from conftest import missing
 
 LIMIT_OPEN = 300.0  # ms
 LIMIT_FRAME = 50.0

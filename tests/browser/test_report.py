@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from attacks import ATTACKS
-from conftest import missing
 from pages import shot
 
 import jupyter_durable as durable
+from conftest import missing
 from jupyter_durable.export import export
 from jupyter_durable.session import Session, Store
 from jupyter_durable.store.memory import MemoryStore
