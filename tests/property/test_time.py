@@ -1,8 +1,9 @@
 """Whatever sleeps, times out and is waited for side by side: a replay goes the same way, and takes no time.
 
-What happens in a generated agent is at least 20 ms apart: which of two timers and steps came first is then no matter of luck.
+In the first law what happens is at least 20 ms apart: which of two timers and steps came first is then no matter of luck.
 It stays so if what had not ended is begun anew at the same time, by a process that takes the run up: no two things take
-equally long, whichever two moments they are between (the moments are a Golomb ruler's).
+equally long, whichever two moments they are between (the moments are a Golomb ruler's). In the second it is a matter of
+luck, and of the same luck on replay.
 """
 
 from __future__ import annotations
@@ -159,3 +160,63 @@ def test_time_passes_as_it_did(strands: list[list[Doing]], cut: int) -> None:
 def test_time_passes_thoroughly(strands: list[list[Doing]], cut: int) -> None:
     """The same for longer."""
     law(strands, cut)
+
+
+@st.composite
+def photo_finishes(draw: st.DrawFn) -> list[list[Doing]]:
+    """Strands whose timers and answers come within milliseconds of each other, or at once."""
+    strands: list[list[Doing]] = [[] for _ in range(draw(st.integers(2, 5)))]
+    kinds = st.sampled_from(("sleep", "sleep", "call", "call", "timeout", "wait_for", "shield"))
+    for _ in range(draw(st.integers(2, 8))):
+        draw(st.sampled_from(strands)).append((draw(kinds), draw(st.integers(0, 3))))
+    return strands
+
+
+def close_run_thing(strands: list[list[Doing]], cut: int, slot: float) -> None:
+    """Whoever was first is first again, at the first try."""
+
+    async def agent() -> Any:
+        return await raced(strands, slot)
+
+    store = MemoryStore()
+    session = Session(store)
+    live = None
+    with crash_at("after-outcome", cut), suppress(Crash):
+        live = execute(session, session.new("race"), agent)
+    if live is None:
+        live = execute(session, session.resume(store.runs()[0]), agent)
+    for _ in range(2):
+        assert repr(execute(session, session.replay(store.runs()[0]), agent)) == repr(live)
+
+
+async def raced(strands: list[list[Doing]], slot: float) -> tuple[list[str], list[str]]:
+    """What the strands say, up to the first that is over, and then to the last. Their slots of time are of one size."""
+    said: list[str] = []
+
+    async def strand(n: int) -> None:
+        for at, (kind, slots) in enumerate(strands[n]):
+            said.append(await do(kind, f"{kind} {n}.{at}", SLOT + slots * slot))
+
+    tasks = [asyncio.create_task(strand(n)) for n in range(len(strands)) if strands[n]]
+    for task in tasks:
+        task.add_done_callback(seen)
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    first = [*said, await answer(f"after {len(said)}", slot)]
+    await asyncio.gather(*tasks)
+    return first, said
+
+
+@settings(relaxed, max_examples=60)
+@given(photo_finishes(), st.integers(1, 8), st.sampled_from((0.0003, 0.001, 0.002)))
+def test_the_first_is_the_first_again(strands: list[list[Doing]], cut: int, slot: float) -> None:
+    """However close it was."""
+    close_run_thing(strands, cut, slot)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@settings(relaxed, max_examples=1000)
+@given(photo_finishes(), st.integers(1, 8), st.sampled_from((0.0003, 0.001, 0.002)))
+def test_the_first_is_the_first_again_thoroughly(strands: list[list[Doing]], cut: int, slot: float) -> None:
+    """The same for longer."""
+    close_run_thing(strands, cut, slot)

@@ -239,6 +239,40 @@ def test_the_time_without_a_process_is_none(agent: Callable[[], Any]) -> None:
     assert bench.execute_replay(agent) == undisturbed
 
 
+@pytest.mark.parametrize("agent", AGENTS)
+def test_inside_of_a_tool_the_clock_decides(agent: Callable[[], Any]) -> None:
+    """Killed when the last answer inside had come: the journal does not tell of the timers there."""
+
+    @durable.tool
+    async def whole() -> Any:
+        return await agent()
+
+    undisturbed = Bench().new(whole)
+    bench = Bench()
+    with crash_at("after-call", AGENTS[agent]), pytest.raises(Crash):
+        bench.new(whole)
+    assert bench.resume(whole) == undisturbed
+    assert bench.execute_replay(whole) == undisturbed
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_fork_times_out_as_its_parent_did(agent: Callable[[], Any]) -> None:
+    """Of a run that has not ended, with something after it that was edited."""
+
+    async def edited() -> Any:
+        return [await agent(), await answer("edited")]
+
+    async def failing() -> Any:
+        return [await agent(), await answer("first"), 1 / 0]
+
+    bench = Bench()
+    with pytest.raises(ZeroDivisionError):
+        bench.new(failing)
+    live = bench.fork(edited)
+    assert live == [bench.execute_replay(edited)[0], "edited"]
+    assert live[0] == Bench().new(agent)
+
+
 def test_what_did_not_run_out_keeps_nothing_back() -> None:
     """A replay takes neither the time of a timeout that was not needed, nor that of a strand that only beats time."""
 

@@ -23,6 +23,7 @@ from jupyter_durable.codec.shapes import is_secret
 from jupyter_durable.errors import DurableError, IntegrityError
 from jupyter_durable.export.cassette import FORMAT, VERSION, CassetteKey, to_json
 from jupyter_durable.export.reading import Reading, made_by
+from jupyter_durable.journal.rung import counted
 from jupyter_durable.model import Entry, Payload
 from jupyter_durable.session import exchanged, results
 
@@ -134,9 +135,9 @@ class _Copy:
         meta = dict(entry.meta)
         payload = entry.payload
         if entry.type == "opened":
-            meta, payload = {"name": meta.get("name", "")}, None
+            meta, payload = {"name": meta.get("name", ""), **counted(meta)}, None
         elif entry.type == "resumed":
-            meta = {}
+            meta = counted(meta)
         elif entry.type == "closed":
             meta = results.without(entry)
         made: list[Any] | None = None

@@ -20,6 +20,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from jupyter_durable.journal.recorded import ARGUMENTS, MAIN, OWN, ROOT, RecordedScope, RecordedStep
+from jupyter_durable.journal.rung import Rung
 from jupyter_durable.model import Draft, Entry
 
 __all__ = ["ARGUMENTS", "MAIN", "OWN", "ROOT", "Index", "RecordedScope", "RecordedStep"]
@@ -41,6 +42,7 @@ class Index:
         self.opened: Entry | None = None
         self.closed: Entry | None = None
         self.redacted: list[Entry] = []  # that say what must not be shown
+        self.rung = Rung()
         self.resumed_at: list[int] = []  # the entries with which a process took the run up
         self.notes: list[Entry] = []
         self.outputs: list[Entry] = []
@@ -68,6 +70,8 @@ class Index:
     def _fold(self, entry: Entry) -> None:
         kind = entry.type
         self.head = entry.seq
+        if "rung" in entry.meta or "silent" in entry.meta:
+            self.rung.fold(entry)
         if kind == "start":
             self._start(entry)
         elif kind == "outcome":
@@ -133,6 +137,8 @@ class Index:
         elif kind == "opened":
             if self.opened is not None:  # a fork takes its parent's journal up
                 self._take_up(entry)
+            else:
+                self.rung.take_up(entry)
             if self.opened is None or entry.payload is not None:
                 self.opened = entry
             self._say_redacted(entry)
@@ -144,6 +150,7 @@ class Index:
     def _take_up(self, entry: Entry) -> None:
         self._settle()
         self.resumed_at.append(entry.seq)
+        self.rung.take_up(entry)
         self._began = entry.seq
         self.closed = None
 

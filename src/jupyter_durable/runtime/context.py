@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from jupyter_durable.errors import DurableError, RunClosedError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jupyter_durable.runtime.run import LiveRun
     from jupyter_durable.runtime.values import Values
 
+SIGNS = 0xFFFFFF
 OVER = "over"
 """The owner of a strand whose task has ended: nobody."""
 
@@ -38,7 +40,7 @@ class Scope:
     inside the attempt that is being made here.
     """
 
-    __slots__ = ("attempt", "inner", "owner", "parent", "run", "state", "values")
+    __slots__ = ("_sign", "attempt", "inner", "owner", "parent", "run", "state", "values")
 
     def __init__(self, run: LiveRun, state: LiveScope, parent: Scope | None = None) -> None:
         self.run = run
@@ -48,6 +50,20 @@ class Scope:
         self.values: Values | None = None
         self.attempt: Attempt | None = None
         self.inner: Scope | None = None
+        self._sign: int | None = None
+
+    @property
+    def sign(self) -> int | None:
+        """What its timers are told by, live and on replay: how it was spawned. None inside an attempt: a replay makes none."""
+        if self.attempt is not None:
+            return None
+        if self._sign is None:
+            keys, strand = [], self.state
+            while strand.parent is not None:
+                keys.append(strand.key)
+                strand = strand.parent
+            self._sign = crc32("/".join(keys).encode()) & SIGNS
+        return self._sign
 
     def forget_readings(self, *, cut: bool) -> None:
         """The replay of this strand, and of those around it, has ended: what changes by itself is live again."""

@@ -13,30 +13,37 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from time import monotonic  # not as it is patched while a run is live
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from jupyter_durable.runtime.stirring import RESTLESS, Stirring
 
 _LOOK = 0.0005  # seconds between looks at others that are waited for
 _OURS = 4  # handles of a loop that are looked at
-_PATIENCE = 0.005  # seconds by which a timer may be later than it is anyway
 
 
 class Delivery:
     """What somebody waits for: `loop` and `future` of a coroutine, or the `event` of a thread."""
 
-    __slots__ = ("error", "event", "future", "in_turn", "loop")
+    __slots__ = ("error", "event", "future", "in_turn", "loop", "ready")
 
     def __init__(self, *, in_turn: bool) -> None:
         self.in_turn = in_turn
+        self.ready = False  # it has been written
         self.error: BaseException | None = None
         self.event: threading.Event | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[None] | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether only its own loop is waited for."""
+        return False
+
+    def patient(self) -> bool:
+        """Whether its loop is to come to rest first."""
+        return True
 
     def tell(self) -> None:
         """In the loop's own thread."""
@@ -63,9 +70,7 @@ def at_rest(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _idle(kind: type, handle: Any) -> bool:
     called = getattr(getattr(handle, "_callback", None), "__func__", None)
-    return called in (Deliveries._serve, LiveTimers._serve) or called is getattr(
-        kind, "_read_from_self", kind
-    )
+    return called is Deliveries._serve or called is getattr(kind, "_read_from_self", kind)
 
 
 class Deliveries:
@@ -105,9 +110,13 @@ class Deliveries:
         item = Delivery(in_turn=True)
         item.loop = asyncio.get_running_loop()
         item.future = item.loop.create_future()
-        self.due.append(item)
-        self._arrived(item.loop, ())
+        self.join(item.loop, item)
         await item.future
+
+    def join(self, loop: asyncio.AbstractEventLoop, item: Delivery) -> None:
+        """Hand `item` over after all that is due. In the thread of its loop."""
+        self.due.append(item)
+        self._arrived(loop, ())
 
     def turn_sync(self, item: Delivery) -> None:
         """Wait until it is the turn of `item`, which was added. Blocks the calling thread, and the loop that runs in it."""
@@ -150,10 +159,10 @@ class Deliveries:
             self._serving.discard(loop)
             return
         # Others before the loop itself: what they hand over is in it when they have come to rest.
-        if head.loop is not loop or not self.others.others_rest():
+        if head.loop is not loop or not (head.alone or self.others.others_rest()):
             loop.call_later(_LOOK, self._serve, loop, turns, context=contextvars.Context())
             return
-        if turns < RESTLESS and not at_rest(loop):
+        if turns < RESTLESS and not at_rest(loop) and head.patient():
             loop.call_soon(self._serve, loop, turns + 1)
             return
         head.tell()
@@ -188,65 +197,3 @@ class Deliveries:
                 with suppress(ValueError):
                     self.due.remove(item)
         self.rested()
-
-
-class LiveTimers:
-    """Timers of the run's own code, live: each goes off when what the last one, or an outcome, set off has come to rest.
-
-    As on replay (see `runtime.loop_timers`): who waits for the first of two that are due at the same time finds one. Only
-    their own loop is waited for: a timeout must not be late because threads are busy.
-    """
-
-    __slots__ = ("_due",)
-
-    _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, LiveTimers]] = WeakKeyDictionary()
-
-    def __init__(self) -> None:
-        self._due: deque[tuple[float, asyncio.TimerHandle, Any, Any]] = deque()
-
-    @classmethod
-    def set(
-        cls,
-        call_at: Callable[..., asyncio.TimerHandle],
-        loop: asyncio.AbstractEventLoop,
-        when: float,
-        callback: Any,
-        args: Any,
-        context: Any,
-    ) -> asyncio.TimerHandle:
-        """As `loop.call_at`, which is `call_at`."""
-        box: list[asyncio.TimerHandle] = []
-        handle = call_at(loop, when, cls._rings, loop, box, callback, args, context=context)
-        box.append(handle)
-        return handle
-
-    @classmethod
-    def _rings(
-        cls, loop: asyncio.AbstractEventLoop, box: list[asyncio.TimerHandle], callback: Any, args: Any
-    ) -> None:
-        cls.go_off(loop, box[0], callback, args)
-
-    @classmethod
-    def go_off(
-        cls, loop: asyncio.AbstractEventLoop, handle: asyncio.TimerHandle, callback: Any, args: Any
-    ) -> None:
-        """The time of a timer has come. In the loop, in the timer's context."""
-        own = cls._of.get(loop)
-        if own is None:
-            own = cls._of[loop] = cls()
-        if not own._due and at_rest(loop):
-            callback(*args)
-            return
-        own._due.append((monotonic() + _PATIENCE, handle, callback, args))
-        if len(own._due) == 1:
-            loop.call_soon(own._serve, loop, 0, context=contextvars.Context())
-
-    def _serve(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
-        if turns < RESTLESS and not at_rest(loop) and monotonic() < self._due[0][0]:
-            loop.call_soon(self._serve, loop, turns + 1)
-            return
-        _, handle, callback, args = self._due.popleft()
-        if self._due:
-            loop.call_soon(self._serve, loop, 0)
-        if not handle.cancelled():
-            handle._context.run(callback, *args)  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 
 from jupyter_durable.clock import Clock
+from jupyter_durable.runtime.loop_timers import sleep_apart
 
 
 class Limiter:
@@ -59,7 +60,7 @@ class Limiter:
         pause = self._pause(clock)
         if pause > 0:
             try:
-                await asyncio.sleep(pause)
+                await sleep_apart(pause)
             except BaseException:
                 self.release()
                 raise

@@ -171,6 +171,7 @@ class LiveRun:
         self.writer = Writer(
             self._append, self.stirring, stage=self._stage, settle=self._settle, on_error=self._write_failed
         )
+        self.turns.live_timers(self.writer.timers)
         self._tally = Tally(index)
         self.spending = Spending(index)
         self.guard: Guard | None = None  # if there is a budget

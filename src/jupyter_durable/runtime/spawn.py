@@ -161,7 +161,7 @@ def _patch_loops() -> Callable[[], None]:
         scope = SCOPE.get() if context is None else context.get(SCOPE)
         if scope is None or type(self).time is not now:
             return call_at(self, when, callback, *args, context=context)
-        return scope.run.turns.set_timer(call_at, self, when, callback, args, context)
+        return scope.run.turns.set_timer(call_at, self, when, callback, args, context, scope.sign)
 
     def now(self: asyncio.BaseEventLoop) -> float:
         scope = SCOPE.get()

@@ -21,6 +21,7 @@ from jupyter_durable.journal.engine import Adopt, Diverged, Execute, Replay, Wai
 from jupyter_durable.runtime import approvals, doubt
 from jupyter_durable.runtime.context import SCOPE, current_scope
 from jupyter_durable.runtime.kill_points import kill_point
+from jupyter_durable.runtime.loop_timers import sleep_apart
 from jupyter_durable.runtime.step import Spec, Step
 
 
@@ -194,7 +195,7 @@ async def _execute_async(step: Step, fn: Callable[..., Awaitable[Any]]) -> Any:
                 step.delivered()
                 raise raised
             kill_point("after-attempt")
-            await asyncio.sleep(delay)
+            await sleep_apart(delay)
             step.again()
     except asyncio.CancelledError:
         # Also while its outcome was being committed: the caller never saw that outcome.

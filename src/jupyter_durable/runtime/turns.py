@@ -29,14 +29,12 @@ from typing import Any, Literal
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.runtime.deliveries import LiveTimers
+from jupyter_durable.runtime.live_timers import CallAt, LiveTimers
 from jupyter_durable.runtime.loop_timers import LoopTimer, LoopTimers, sleep_apart
 from jupyter_durable.runtime.moving import BLOCKED
 from jupyter_durable.runtime.quiet import is_quiet
 from jupyter_durable.runtime.stirring import Stirring
 from jupyter_durable.runtime.writer import cancel_again
-
-CallAt = Callable[..., asyncio.TimerHandle]
 
 Grant = Literal["turn", "changed", "overdue"]
 """Why a waiter goes on: it is its turn; something changed, decide again; nothing else will come."""
@@ -110,13 +108,12 @@ class Turns:
         self.open = engine.order.exhausted
         self.single: Callable[[], bool] = lambda: False
         self.in_run: Callable[[asyncio.TimerHandle], bool] = lambda handle: True
-        opened = engine.index.opened
         self._timers = LoopTimers(
+            engine.index,
             engine.order,
-            engine.index.resumed_at,
-            opened.at if opened is not None else None,
             waits=self._rings,
             quiet=lambda loop: not stirring.count and is_quiet(loop),
+            is_live=self._in_real_time,
         )
         self._kept_back = False  # by a timer in its own time
         self.ends: float | None = None
@@ -307,6 +304,10 @@ class Turns:
         """A recorded call is made again. Under the lock."""
         self._timers.called(step.start_at)
 
+    def live_timers(self, timers: LiveTimers) -> None:
+        """How those go off whose time is their own."""
+        self._timers.live = timers
+
     def ahead(self) -> float:
         """Seconds by which the loop's clock is ahead for the run's code."""
         with self._lock:
@@ -320,14 +321,20 @@ class Turns:
         callback: Any,
         args: Any,
         context: Any,
+        strand: int | None,
     ) -> asyncio.TimerHandle:
-        """As `loop.call_at` does; while the run is replayed the timer goes off at its turn."""
+        """As `loop.call_at` does; while the run is replayed the timer goes off at its turn.
+
+        `strand`: the sign of the one that sets it (see `Scope.sign`).
+        """
         with self._lock:
             when -= self._timers.ahead()
             if self._in_real_time():
-                return LiveTimers.set(call_at, loop, when, callback, args, context)
-            self._stirring.stir(loop)
-            return self._timers.set(call_at, loop, when, callback, args, context)
+                set_timer = self._timers.live.set
+            else:
+                self._stirring.stir(loop)
+                set_timer = self._timers.set
+            return set_timer(call_at, loop, when, callback, args, context, strand)
 
     def _in_real_time(self) -> bool:
         return self.open or (self._order.exhausted and self.ends is None)

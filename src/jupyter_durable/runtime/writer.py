@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from jupyter_durable.model import Draft, RunStatus
 from jupyter_durable.runtime.deliveries import Deliveries, Delivery, at_rest
+from jupyter_durable.runtime.live_timers import LiveTimers, Ring
 from jupyter_durable.runtime.stirring import Stirring
 
 Append = Callable[[Sequence[Draft], bool, RunStatus | None], None]
@@ -25,14 +26,17 @@ Stage = Callable[[Sequence[Draft]], bool]
 
 
 class _Item(Delivery):
-    __slots__ = ("drafts", "durable", "ready", "status")
+    __slots__ = ("drafts", "durable", "status")
 
     def __init__(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None = None) -> None:
         super().__init__(in_turn=durable)
         self.drafts = drafts
         self.durable = durable
         self.status = status
-        self.ready = False
+
+
+def _start(item: _Item | Ring) -> _Item | None:
+    return item if isinstance(item, _Item) and not item.durable and item.status is None else None
 
 
 def cancel_again(task: asyncio.Task[object], *message: object) -> None:
@@ -64,12 +68,13 @@ class Writer:
         self._stage = stage
         self._settle = settle
         self._on_error = on_error
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[_Item | Ring] = deque()
         self._io = threading.Lock()
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._gathering: set[asyncio.AbstractEventLoop] = set()
         self.deliveries = Deliveries(stirring)
+        self.timers = LiveTimers(self._ring)
 
     def put(self, drafts: Sequence[Draft]) -> None:
         """Queue entries that go with the next commit; nobody waits for them."""
@@ -78,9 +83,10 @@ class Writer:
     def tail(self) -> Sequence[Draft] | None:
         """What was queued last, if nobody has taken it yet to write it."""
         try:
-            return self._queue[-1].drafts
+            last = self._queue[-1]
         except IndexError:
             return None
+        return last.drafts if isinstance(last, _Item) else None
 
     async def in_turn(self) -> None:
         """Go on as after an outcome: when what was delivered before has come to rest."""
@@ -150,6 +156,7 @@ class Writer:
         idle = at_rest(loop) and not (in_turn and self.deliveries.due)
         if idle and not self._queue and self._io.acquire(blocking=False):
             try:
+                drafts = self.timers.stamp(drafts)
                 if self._staged(drafts):
                     return
             finally:
@@ -171,8 +178,9 @@ class Writer:
         batch: list[_Item] = []
         if self._io.acquire(blocking=False):
             try:
-                while self._queue and not self._queue[0].durable and self._queue[0].status is None:
-                    batch.append(self._queue.popleft())
+                while self._queue and (first := _start(self._queue[0])) is not None:
+                    self._queue.popleft()
+                    batch.append(first)
                 if batch and not self._stage_batch(batch):
                     self._queue.extendleft(reversed(batch))
                     batch = []
@@ -184,6 +192,7 @@ class Writer:
             self._order()
 
     def _stage_batch(self, batch: list[_Item]) -> bool:
+        batch[0].drafts = self.timers.stamp(batch[0].drafts)
         try:
             if not self._staged([draft for item in batch for draft in item.drafts]):
                 return False
@@ -203,6 +212,7 @@ class Writer:
 
     def _write(self, drafts: Sequence[Draft], durable: bool, status: RunStatus | None) -> None:
         # Without the queue: nothing is in it, and nobody else writes.
+        drafts = self.timers.stamp(drafts)
         try:
             if durable or status is not None or not self._stage(drafts):
                 self._append(drafts, durable, status)
@@ -243,7 +253,7 @@ class Writer:
 
     def _flush(self) -> None:
         with self._io:
-            batch: list[_Item] = []
+            batch: list[_Item | Ring] = []
             while self._queue:
                 batch.append(self._queue.popleft())
             if batch:
@@ -251,16 +261,18 @@ class Writer:
             self.deliveries.add(batch)
         self.deliveries.tell(batch)
 
-    def _write_batch(self, batch: list[_Item]) -> None:
-        if len(batch) == 1:
-            (item,) = batch
-            drafts, durable, status = item.drafts, item.durable, item.status
-        else:
-            drafts = [draft for item in batch for draft in item.drafts]
-            durable = any(item.durable for item in batch)
-            status = next((item.status for item in reversed(batch) if item.status is not None), None)
+    def _write_batch(self, batch: list[_Item | Ring]) -> None:
+        drafts: list[Draft] = []
+        durable, status = False, None
+        for item in batch:
+            if isinstance(item, Ring):
+                self.timers.count(item)
+                continue
+            drafts += self.timers.stamp(item.drafts)
+            durable = durable or item.durable
+            status = item.status or status
         try:
-            if durable or status is not None or not self._stage(drafts):
+            if durable or status is not None or (drafts and not self._stage(drafts)):
                 self._append(drafts, durable, status)
         except BaseException as error:  # noqa: BLE001 - everyone whose entries these were gets it
             for item in batch:
@@ -268,3 +280,22 @@ class Writer:
             self._on_error(error)
         for item in batch:
             item.ready = True
+
+    def _ring(self, ring: Ring) -> None:
+        """The time of a timer has come: it goes off after the outcomes before it. In its loop, in its context."""
+        loop = ring.loop
+        assert loop is not None
+        due = self.deliveries.due
+        if ring.told is None:  # inside an attempt nothing waits for the outcomes of others
+            at_once = at_rest(loop) if not due else not isinstance(due[-1], Ring)
+        elif self._queue or self._io.locked():
+            self._queue.append(ring)
+            self._order()
+            return
+        else:
+            self.timers.count(ring)
+            at_once = not due and at_rest(loop)
+        if at_once:
+            ring.go_off()
+        else:
+            self.deliveries.join(loop, ring)

@@ -18,6 +18,7 @@ from jupyter_durable.journal.engine import reopen
 from jupyter_durable.journal.index import ROOT, Index, RecordedStep
 from jupyter_durable.journal.keys import parse_step_id
 from jupyter_durable.journal.ports import JournalStore
+from jupyter_durable.journal.rung import COUNTED
 from jupyter_durable.model import (
     FINAL,
     Draft,
@@ -241,7 +242,7 @@ class Session:
             )
         meta = {"name": record.name}
         # A kernel that runs only the cell must know it, too, and whoever shows the run.
-        return Draft("opened", ROOT, 0, {**meta, **self._redacted(record.id)}, payload)
+        return Draft("opened", ROOT, 0, {**meta, **COUNTED, **self._redacted(record.id)}, payload)
 
     def _redacted(self, run_id: str, told: Iterable[Any] = ()) -> dict[str, str]:
         """What is redacted here, for the meta of an entry, but for what the run was `told`."""
@@ -262,7 +263,8 @@ class Session:
         index = self.index(record.id)
         again = self._reopening(index)
         told = self.told(record, index)
-        drafts = [Draft("resumed", ROOT, 0, {"owner": str(self.owner), **self._redacted(record.id, told)})]
+        meta = {"owner": str(self.owner), **COUNTED, **self._redacted(record.id, told)}
+        drafts = [Draft("resumed", ROOT, 0, meta)]
         if again is not None:
             drafts.append(again)
         failed = index.closed is not None and index.closed.meta["s"] == "failed"
