@@ -223,6 +223,7 @@ def test_verify_of_an_unknown_run_is_refused(store: JournalStore) -> None:
         store.verify("1")
 
 
+@pytest.mark.slow
 def test_any_thread_may_call(store: JournalStore) -> None:
     """Six threads append to two runs, post and read at once: each run's journal is whole and in order."""
     leases = [store.create_run(record(run_id), ELSEWHERE, 30.0) for run_id in ("0", "1")]

@@ -245,6 +245,7 @@ def test_the_file_shrinks_when_nobody_is_at_work(tmp_path: Path, clock: HandCloc
         opened.close()
 
 
+@pytest.mark.slow
 def test_whoever_writes_while_the_file_shrinks_loses_nothing(tmp_path: Path) -> None:
     """Another that begins runs all the while waits for it, or it is refused; every run is there and verifies."""
     store, other = (SqliteStore(tmp_path / "journal.db") for _ in range(2))

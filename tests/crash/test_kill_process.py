@@ -191,6 +191,7 @@ def test_killed_at_random_moments(seed: int, undisturbed: tuple[str, set[str]], 
         assert store.verify() == []
 
 
+@pytest.mark.slow
 def test_a_paused_holder_that_wakes_after_takeover_writes_nothing(tmp_path: Path) -> None:
     """SIGSTOP, lease expired, taken over, SIGCONT: the first process ends with LeaseLost, and the journal is the second's."""
     run = Run(tmp_path, "holder.py", "1")
@@ -229,6 +230,7 @@ def wait_until_expired(store: Path) -> None:
             time.sleep(min(left, 0.1))
 
 
+@pytest.mark.slow
 def test_disk_full_in_the_middle_of_a_run(tmp_path: Path) -> None:
     """No room: a StoreError that says what to do; with room again the run goes on where it stood."""
     run = Run(tmp_path, "full.py")

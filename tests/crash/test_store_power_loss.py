@@ -99,6 +99,7 @@ def test_no_acknowledged_write_is_lost_with_the_power(tmp_path: Path, turns: int
         assert losses >= 4 * turns / every
 
 
+@pytest.mark.slow
 def test_this_test_would_notice_a_missing_sync(tmp_path: Path) -> None:
     """The same run on a disk whose syncs do nothing does lose acknowledged writes: the simulation is not blind."""
     place = tmp_path / "run"
@@ -110,6 +111,7 @@ def test_this_test_would_notice_a_missing_sync(tmp_path: Path) -> None:
         play(lying, place, tmp_path / "lost", every=1, seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", [1 << 22, 1 << 17])
 def test_an_append_syncs_once_or_not_at_all(tmp_path: Path, log: int) -> None:
     """A durable append syncs the log exactly once (and more only when the log is begun anew), another never."""

@@ -104,6 +104,7 @@ def test_a_paused_holder_that_wakes_after_a_takeover_can_write_nothing(
     later.close()
 
 
+@pytest.mark.slow
 def test_a_killed_holder_is_taken_over_at_once(tmp_path: Path, children: list[Child]) -> None:
     """After SIGKILL amid appends the lease is free at once, all that was acknowledged is there, and it goes on."""
     path = tmp_path / "j.db"
@@ -172,6 +173,7 @@ def test_a_paused_holder_that_wakes_after_a_takeover_can_stage_nothing(
     later.close()
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_file_for_a_while(tmp_path: Path, children: list[Child]) -> None:
     """Two processes append to runs of their own, the log begun anew often; a reader meanwhile sees whole journals."""
     path, count = tmp_path / "j.db", 250
@@ -201,6 +203,7 @@ def test_two_processes_write_one_file_for_a_while(tmp_path: Path, children: list
     reader.close()
 
 
+@pytest.mark.slow
 def test_four_processes_may_create_a_store_at_once(tmp_path: Path, children: list[Child]) -> None:
     """Raced, all succeed, with one schema, one key and every run there."""
     path = tmp_path / "new" / "j.db"
@@ -217,6 +220,7 @@ def test_four_processes_may_create_a_store_at_once(tmp_path: Path, children: lis
     assert sorted(file.name for file in path.parent.iterdir()) == ["j.db", "j.db.lock", "j.key"]
 
 
+@pytest.mark.slow
 def test_four_processes_may_upgrade_a_store_at_once(tmp_path: Path, children: list[Child]) -> None:
     """Raced, each migration runs once, and everyone finds the new schema."""
     path = tmp_path / "j.db"
@@ -251,6 +255,7 @@ def outlive_a_full_disk(child: Child, free: Path | None = None) -> None:
     assert child.process.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_a_full_file_system_loses_nothing(tmp_path: Path, children: list[Child]) -> None:
     """The same on a real file system of 2 MB that is full (needs the right to mount one)."""
     place = tmp_path / "tiny"

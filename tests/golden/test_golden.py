@@ -32,6 +32,7 @@ def test_there_is_a_golden_journal() -> None:
     assert JOURNALS
 
 
+@pytest.mark.slow
 def test_a_completed_run_replays_without_a_call(session: Session) -> None:
     """Values, types, errors, order and changed arguments come back as they were written."""
     (record,) = session.store.runs(name="complete")

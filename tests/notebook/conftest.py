@@ -60,7 +60,10 @@ def make_kernel(tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that run in each of `PYTHONS`: CI repeats them in other versions (`-m kernels`)."""
+    """Mark the tests that run in each of `PYTHONS`: CI repeats them in other versions (`-m kernels`). Kernels are slow."""
     for item in items:
-        if "python" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "python" in fixtures:
             item.add_marker(pytest.mark.kernels)
+        if "python" in fixtures or "make_kernel" in fixtures:
+            item.add_marker(pytest.mark.slow)

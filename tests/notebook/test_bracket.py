@@ -77,6 +77,7 @@ def ran(header: str = "", error: str = "NoneType") -> str:
 # -- an ordinary cell ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "result", "stdout"),
     [
@@ -422,6 +423,7 @@ def test_installing_twice_and_uninstalling(kernel: Kernel) -> None:
     assert "('begin', 'back')" in log(kernel)
 
 
+@pytest.mark.slow
 def test_under_nbclient(tmp_path: object) -> None:
     """A headless run of a notebook with durable cells gives the outputs a front end gets."""
     cells = [

@@ -37,6 +37,7 @@ def go():
 """
 
 
+@pytest.mark.slow
 def test_inputs_that_the_cell_itself_changes(kernel: Kernel, tmp_path: Path) -> None:
     """`messages.append(...)` first, interrupted, run again: nothing is paid twice, nothing counts as an edit."""
     kernel.check(GROWING_SETUP)
@@ -121,6 +122,7 @@ unrelated = object()
     assert fresh.check("isinstance(hits[0], Hit), 'unrelated' in globals()").result == "(True, False)"
 
 
+@pytest.mark.slow
 def test_the_first_line_says_arguments_whose_classes_are_yet_to_come_back(
     make_kernel: MakeKernel, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from kernel_agents import LOAD, calls, said, session
 from kernels import Kernel
 
@@ -29,6 +30,7 @@ CELL = """%%durable research --budget "$0.0088" --park-after 0
 """
 
 
+@pytest.mark.slow
 def test_a_cell_waits_for_its_budget(make_kernel: Callable[..., Kernel], tmp_path: Path) -> None:
     """It parks before the third call; a raise lets it go on, in a new kernel; what was paid is not paid again."""
     kernel = make_kernel(env=session(tmp_path))
@@ -55,6 +57,7 @@ def test_a_cell_waits_for_its_budget(make_kernel: Callable[..., Kernel], tmp_pat
     assert "1,000 tokens in" in talk
 
 
+@pytest.mark.slow
 def test_a_budget_must_be_money(make_kernel: Callable[..., Kernel], tmp_path: Path) -> None:
     """A wrong line says so, and runs nothing."""
     kernel = make_kernel(env=session(tmp_path))

@@ -112,6 +112,7 @@ def test_killed_anywhere_the_run_ends_as_if_nothing_had_happened(
     assert made["ask first"] == made["send me"] == 1
 
 
+@pytest.mark.slow
 def test_it_is_an_ordinary_cell(kernel: Kernel, tmp_path: Path) -> None:
     """Result, output, names, `Out`, line numbers of errors and the tools outside the cell are what they always are."""
     reply = kernel.check("%%durable a\nx = ask('q')\nprint('said', x)\nx.upper()")
@@ -176,6 +177,7 @@ def test_tools_of_the_line(kernel: Kernel, tmp_path: Path) -> None:
     assert "matches no function" in refused.traceback + refused.stderr
 
 
+@pytest.mark.slow
 def test_divergence_shows_both_calls(kernel: Kernel, tmp_path: Path) -> None:
     """An unedited cell that calls otherwise stops before it calls: the two calls side by side, no frames of ours."""
     kernel.check("import itertools, os\ndef impure():\n    return len(open('calls.txt').readlines())")
@@ -194,6 +196,7 @@ def test_divergence_shows_both_calls(kernel: Kernel, tmp_path: Path) -> None:
     assert calls(tmp_path) == ["ask q", "ask 1"]
 
 
+@pytest.mark.slow
 def test_a_fresh_kernel_does_not_sleep_again(make_kernel: MakeKernel, tmp_path: Path) -> None:
     """What a cell slept and waited in vain for takes no time when its run is resumed; other tasks of the kernel keep theirs."""
     cell = (

@@ -330,6 +330,7 @@ def test_cells_without_ids_get_the_same_ones_each_time(tmp_path: Path) -> None:
     assert len(set(ids[0])) == 3
 
 
+@pytest.mark.slow
 def test_saving_is_all_or_nothing(tmp_path: Path) -> None:
     """When the disk refuses, the old file is as it was and no temporary file stays."""
     from jupyter_durable.headless import save

@@ -59,6 +59,7 @@ def how_it_ended(kernel: Kernel) -> str:
     return kernel.check("print(ended[-1])").stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -99,6 +100,7 @@ def test_sync_cell(kernel: Kernel, body: str) -> None:
     assert how_it_ended(kernel) == "KeyboardInterrupt"
 
 
+@pytest.mark.slow
 def test_latency(kernel: Kernel, record_property: pytest.RecordProperty) -> None:
     """The median latency in an awaiting cell stays far below what the kernel's own loop would take."""
     seconds = [interrupt(kernel, "await asyncio.sleep(20)")[0] for _ in range(5)]
@@ -107,6 +109,7 @@ def test_latency(kernel: Kernel, record_property: pytest.RecordProperty) -> None
     assert min(seconds) < BOUND / 2
 
 
+@pytest.mark.slow
 def test_cleanup_is_not_cut_short(kernel: Kernel) -> None:
     """Code that cleans up after the interrupt, blocking a while, is not interrupted again."""
     _, reply = interrupt(kernel, "try:\n    await nap()\nfinally:\n    time.sleep(0.4); print('cleaned')")
@@ -130,6 +133,7 @@ def test_interrupt_survived(kernel: Kernel) -> None:
     assert reply.stdout == "go 0\ngo 1\nend\n"
 
 
+@pytest.mark.slow
 def test_undone_after_the_cell(kernel: Kernel) -> None:
     """The kernel's own signal handler is back after the cell, however it ended, and no thread is left."""
     before = kernel.check("print(handler())").stdout

@@ -53,6 +53,7 @@ FOUND = "[1, [0, 1], [0, 1, 2]]"
 MADE = ["async 1", "generator 2", "async generator 3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "inside", "both"])
 def test_functions_of_every_kind(kernel: Kernel, tmp_path: Path, where: str) -> None:
     """Async functions and generators; made in an earlier cell, in the cell itself, or again in the cell."""
@@ -128,6 +129,7 @@ def test_what_is_no_function(kernel: Kernel, setup: str, words: str) -> None:
     assert "@durable.tool" in text
 
 
+@pytest.mark.slow
 def test_commands_know_the_line(kernel: Kernel, tmp_path: Path) -> None:
     """`resume` and `goto` execute a run's code as its first line said: its tools are tools there, too."""
     kernel.check("def plain(x):\n    trace(f'plain {x}')\n    return x\nready = False")
@@ -155,6 +157,7 @@ def test_changing_what_is_captured_is_an_edit(kernel: Kernel) -> None:
     assert "--ignore-host" in edited
 
 
+@pytest.mark.slow
 def test_what_is_not_captured_and_an_ignored_host(kernel: Kernel, tmp_path: Path) -> None:
     """It happens again on resume, as the line asked; what is captured does not."""
     kernel.check(SERVER)

@@ -56,6 +56,7 @@ def payload(kernel: Kernel, code: str) -> tuple[Any, list[dict[str, Any]]]:
         kernel._take = take  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 def test_looking(kernel: Kernel, tmp_path: Path) -> None:
     """`list`, `show`, `plan`, `store` and the bare magic show runs and steps, as tables with a plain fallback."""
     assert "no runs" not in said(kernel.check("%durable"))
@@ -115,6 +116,7 @@ def test_wrong_lines(kernel: Kernel, code: str, ename: str, says: str) -> None:
     assert "jupyter_durable/" not in shown
 
 
+@pytest.mark.slow
 def test_goto(kernel: Kernel, tmp_path: Path) -> None:
     """The namespace as it was when the run came to a step, nothing called; forwards and backwards."""
     made = calls(tmp_path)
@@ -236,6 +238,7 @@ def test_another_store(kernel: Kernel, tmp_path: Path) -> None:
     assert (tmp_path / "third.db").exists()
 
 
+@pytest.mark.slow
 def test_completion(kernel: Kernel) -> None:
     """Tab offers verbs, runs, steps and options, as the front end asks for them: and nothing else, not even keywords."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from kernels import Kernel
 
 # Puts the harness where no cell under test sees it: into a module, not into the namespace.
@@ -97,6 +98,7 @@ print(before, after)
 EXPECTED = "([6], True, True, 12, 8, '\"abc\"', True, 'one two', True) ([9], 15, 12, 9)\n"
 
 
+@pytest.mark.slow
 def test_moves_to_a_fresh_kernel(make_kernel: Callable[..., Kernel], tmp_path: Path) -> None:
     """Everything a cell reaches comes back in a kernel that ran nothing, and behaves as the original does."""
     path = str(tmp_path / "snapshot.bin")

@@ -36,6 +36,7 @@ def installed(kernel: Kernel) -> None:
     kernel.check(SETUP)
 
 
+@pytest.mark.slow
 def test_streams_and_displays_in_order(kernel: Kernel) -> None:
     """Prints, errors and displays are shown at once and recorded in order, neighbours on one stream merged."""
     reply = kernel.check(

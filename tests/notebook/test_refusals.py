@@ -12,6 +12,7 @@ import pytest
 from kernels import Kernel, KernelDied
 
 
+@pytest.mark.slow
 def test_a_misplaced_line_is_refused_once(kernel: Kernel) -> None:
     """`%%durable` below other code is an error of that cell only."""
     kernel.check("%load_ext jupyter_durable")
@@ -20,6 +21,7 @@ def test_a_misplaced_line_is_refused_once(kernel: Kernel) -> None:
     assert kernel.check("%%durable d\n1 + 1", allow_stdin=True).result == "2"
 
 
+@pytest.mark.slow
 def test_the_commands_in_the_notice_of_a_step_in_doubt_work(
     make_kernel: Callable[..., Kernel], tmp_path: Path
 ) -> None:

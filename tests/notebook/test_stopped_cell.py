@@ -21,6 +21,7 @@ def kernel(shared: Kernel, tmp_path: Path) -> Kernel:
 # -- interrupts ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["await fetch('x', 60)", "crunch(7, 60)"], ids=["awaiting", "blocking"])
 def test_interrupt_and_resume(kernel: Kernel, tmp_path: Path, step: str) -> None:
     """The cell ends at once, its run is interrupted, and goes on with the step that was cut off."""
@@ -154,6 +155,7 @@ store.acquire(store.runs(name="held")[0].id, Owner("elsewhere", 1, 1.0, "another
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["await fetch('x', 60)", "while not os.path.exists('go'): time.sleep(.02)"])
 def test_a_holder_whose_lease_was_taken_over_can_write_nothing(
     kernel: Kernel, tmp_path: Path, how: str

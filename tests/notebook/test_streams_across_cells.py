@@ -38,6 +38,7 @@ def environment(provider: FakeProvider) -> dict[str, str | None]:
     return {"OPENAI_BASE_URL": provider.openai_base, "OPENAI_API_KEY": "fake"}
 
 
+@pytest.mark.slow
 def test_the_rest_of_an_answer_is_the_next_cells(
     make_kernel: Callable[..., Kernel], provider: FakeProvider
 ) -> None:
@@ -56,6 +57,7 @@ def test_the_rest_of_an_answer_is_the_next_cells(
     assert provider.hits == 1
 
 
+@pytest.mark.slow
 def test_what_a_plain_cell_reads_on_is_said_to_be_recorded_nowhere(
     make_kernel: Callable[..., Kernel], provider: FakeProvider
 ) -> None:

@@ -102,6 +102,7 @@ def step(kernel: Kernel, run: str, result: str) -> str:
 # -- goto ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_goto_in_every_kind_of_cell(kernel: Kernel, tmp_path: Path) -> None:
     """The names as they were when the run came to the step; nothing is called, and the run stays what it is."""
     for cell in (SEQUENTIAL, GATHERED, NESTED, THREADED):
@@ -196,6 +197,7 @@ def test_a_fork_made_in_python_goes_on_in_the_cell(kernel: Kernel, tmp_path: Pat
     assert kernel.check("picked, last").result == "(40, 3600)"
 
 
+@pytest.mark.slow
 def test_fork_with_other_arguments(kernel: Kernel, tmp_path: Path) -> None:
     """As JSON or as Python writes them; what does not fit the signature is refused before anything happens."""
     kernel.check(SEQUENTIAL)
@@ -223,6 +225,7 @@ def test_fork_with_other_arguments(kernel: Kernel, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_fork_among_tasks_and_threads_and_inside_steps(kernel: Kernel, tmp_path: Path) -> None:
     """Only what may depend on the step is made anew."""
     for cell in (GATHERED, THREADED, NESTED):
@@ -276,6 +279,7 @@ def test_a_fork_that_is_killed_goes_on_when_its_cell_runs_again(
     assert runs.result == "['completed', 'completed']"
 
 
+@pytest.mark.slow
 def test_rerun_from_says_what_is_repeated_before_it_acts(kernel: Kernel, tmp_path: Path) -> None:
     """After 30 e-mails, say: how much is replayed, what is made once more; `--plan` says it and does nothing."""
     cell = "%%durable mail{}\nlist_ = ask('whom')\nfor n in range(30):\n    crunch(n)\n"
@@ -305,6 +309,7 @@ picked = pick([1, 2, 3], where)
 """
 
 
+@pytest.mark.slow
 def test_debug_shows_a_failed_step_as_it_was_made(kernel: Kernel, tmp_path: Path) -> None:
     """Its arguments by name, its error and traceback, the names of that moment; the notebook's own stay."""
     assert kernel.run(FAILING).ename == "IndexError"
@@ -334,6 +339,7 @@ def test_debug_shows_a_failed_step_as_it_was_made(kernel: Kernel, tmp_path: Path
     assert kernel.run("%durable debug").ename == "UsageError"
 
 
+@pytest.mark.slow
 def test_debug_pdb_asks_for_input(kernel: Kernel) -> None:
     """The tool's first line, its arguments, on; after the error, where it was raised. Sync and async."""
     kernel.run(FAILING)
@@ -360,6 +366,7 @@ def _debugged(kernel: Kernel, code: str, answers: list[str]) -> str:
 # -- diff and delete -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_diff_and_delete(kernel: Kernel, tmp_path: Path) -> None:
     """Where two runs part, and how; a parent can go, and its fork replays all the same."""
     kernel.check(SEQUENTIAL)
@@ -385,6 +392,7 @@ def test_diff_and_delete(kernel: Kernel, tmp_path: Path) -> None:
     assert kernel.check("durable.open_store().verify()").result == "[]"
 
 
+@pytest.mark.slow
 def test_tasks_that_nobody_awaits_say_nothing_of_it(kernel: Kernel) -> None:
     """They are stopped where a replay ends; that is no error of theirs that was never retrieved."""
     kernel.check("""%%durable loose

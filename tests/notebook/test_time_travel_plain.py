@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from kernels import SOURCE
 
 SCRIPT = r"""
@@ -54,6 +55,7 @@ print("PLAIN OK")
 """
 
 
+@pytest.mark.slow
 def test_plain_ipython(tmp_path: Path, python: str) -> None:
     """What a kernel's users have, a terminal's have, too."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER_", "JPY_"))}

@@ -140,6 +140,7 @@ def test_completed_in_a_fresh_kernel(make_kernel: MakeKernel, tmp_path: Path) ->
     assert calls(tmp_path) == made * 2
 
 
+@pytest.mark.slow
 def test_in_one_kernel(make_kernel: MakeKernel, tmp_path: Path) -> None:
     """Executed again: a new run. Edited: a fork that keeps what still matches; a comment is no edit. `--new`: new."""
     kernel = ready(make_kernel, tmp_path, TOOLS, QUESTIONS)
@@ -198,6 +199,7 @@ def test_an_edited_definition_forks_in_a_fresh_kernel(make_kernel: MakeKernel, t
     assert "this fork leaves behind 3 steps whose effects have already happened" in said(reply)
 
 
+@pytest.mark.slow
 def test_flags(make_kernel: MakeKernel, tmp_path: Path) -> None:
     """`--replay` calls nothing, `--rerun-from` calls from there, `--plan` does nothing; unknown runs are refused."""
     kernel = ready(make_kernel, tmp_path, TOOLS, QUESTIONS)

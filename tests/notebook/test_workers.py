@@ -444,6 +444,7 @@ def test_however_many_workers_look_one_gets_it(tmp_path: Path, store: JournalSto
     assert len(calls(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_without_work_costs_nothing_and_a_due_job_begins_at_once(
     tmp_path: Path, store: JournalStore
 ) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import OrderedDict, deque
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def trip(value: Any) -> Any:
     return CODEC.decode(payload, bind="run", load=stored.__getitem__)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(values)
 def test_every_value_comes_back(value: Any) -> None:
@@ -71,6 +73,7 @@ def test_every_value_comes_back(value: Any) -> None:
     assert type(back) is type(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(values)
 def test_a_value_and_its_copy_have_one_digest(value: Any) -> None:
@@ -98,6 +101,7 @@ def _key(value: Any) -> Any:
     return (type(value).__name__, repr(value))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(json_values, json_values)
 def test_digests_are_equal_exactly_when_json_values_are(a: Any, b: Any) -> None:
@@ -105,6 +109,7 @@ def test_digests_are_equal_exactly_when_json_values_are(a: Any, b: Any) -> None:
     assert (CANONICAL.digest(a) == CANONICAL.digest(b)) == (_key(a) == _key(b))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(text, values, min_size=2, max_size=5), st.randoms())
 def test_order_of_a_dict_never_matters(value: dict[str, Any], random: Any) -> None:
@@ -115,6 +120,7 @@ def test_order_of_a_dict_never_matters(value: dict[str, Any], random: Any) -> No
     assert CANONICAL.digest(dict(items)) == CANONICAL.digest(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(values, st.integers(10, 300))
 def test_show_keeps_its_limit(value: Any, limit: int) -> None:

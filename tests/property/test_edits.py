@@ -211,6 +211,7 @@ EQUAL = Seq(
 CRASHES = [("after-start", 6), ("before-close", 2)]
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=60)
 @given(trees(compound, 5), cut_off, changes, labels, st.integers(0, 100))
 # A strand takes the place of an equal one that was joined later: the call after it was not made after it.
@@ -248,6 +249,7 @@ def test_an_edited_agent_thoroughly(tree: Node, first: Any, changes: Any, names:
     law(tree, first, changes, World(names, seed))
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=30)
 @given(
     trees(blocking, 5),
@@ -261,6 +263,7 @@ def test_an_edited_agent_of_threads(tree: Node, first: Any, changes: Any, names:
     law(tree, first, changes, World(names, seed), blocking_agent)
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=40)
 @given(
     st.lists(trees(tasks, 3), min_size=2, max_size=4),

@@ -232,6 +232,7 @@ runs = given(tree=trees, plan=crashes, seed=st.integers(0, 1000), unique=st.bool
 relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=40)
 @runs
 def test_any_agent(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:

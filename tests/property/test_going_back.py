@@ -92,6 +92,7 @@ def law(tree: Node, pick: int, seed: int) -> None:
         assert given <= again, "more was made when one step less was to be"
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=40)
 @given(trees.filter(steady), st.integers(0, 1000), st.integers(0, 1000))
 def test_a_fork_that_changes_nothing_ends_as_its_parent(tree: Node, pick: int, seed: int) -> None:

@@ -268,6 +268,7 @@ WORK = Race(
 )
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=80)
 @runs
 # An attempt that went on after a crash is cancelled before it has come to all that was begun in it.
@@ -293,6 +294,7 @@ def test_any_agent_thoroughly(tree: Node, plan: list[tuple[str, int]], seed: int
     law(tree, plan, seed, unique)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", THREAD_KINDS)
 @pytest.mark.parametrize("ms", [0, 3])
 def test_errors_of_threads_side_by_side(kind: str, ms: int) -> None:

@@ -146,6 +146,7 @@ def law(strands: list[list[Doing]], cut: int) -> None:
     return None
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=25)
 @given(agents(), st.integers(1, 8))
 def test_time_passes_as_it_did(strands: list[list[Doing]], cut: int) -> None:
@@ -206,6 +207,7 @@ async def raced(strands: list[list[Doing]], slot: float) -> tuple[list[str], lis
     return first, said
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=60)
 @given(photo_finishes(), st.integers(1, 8), st.sampled_from((0.0003, 0.001, 0.002)))
 def test_the_first_is_the_first_again(strands: list[list[Doing]], cut: int, slot: float) -> None:

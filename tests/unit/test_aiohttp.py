@@ -233,6 +233,7 @@ def test_nothing_is_patched_outside_runs(bench: Bench, server: Server) -> None:
     assert aiohttp.connector.BaseConnector.__dict__["connect"] is before
 
 
+@pytest.mark.slow
 def test_google_genai_uses_it(bench: Bench) -> None:
     """Its async client prefers aiohttp where that is installed."""
     pytest.importorskip("google.genai")

@@ -78,6 +78,7 @@ def test_approve_reject_and_edit(bench: Bench) -> None:
 POINTS = ("before-wait", "after-wait", "before-start", "after-start", "after-call", "after-outcome")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_crash_between_decision_and_start_loses_nothing(bench: Bench, point: str, is_async: bool) -> None:
@@ -199,6 +200,7 @@ def test_an_approval_is_for_these_arguments(bench: Bench) -> None:
     assert not bench.effects
 
 
+@pytest.mark.slow
 def test_predicates_and_patterns(bench: Bench) -> None:
     """A predicate says whether, or why; one that fails lets nothing pass; patterns are for names of any tool."""
     reasons = iter((False, "it is expensive", True, ZeroDivisionError()))
@@ -286,6 +288,7 @@ except AlreadyDecidedError as error:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_decide_at_once(tmp_path: Path) -> None:
     """One is first; the other is told who."""
     url = str(tmp_path / "journal.db")

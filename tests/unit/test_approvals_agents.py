@@ -51,6 +51,7 @@ def decided(
     return result, bench
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_langgraph(asynchronous: bool) -> None:
     """A rejection is a `ToolMessage` of status error, also where a graph handles no errors."""
@@ -75,6 +76,7 @@ def test_langgraph(asynchronous: bool) -> None:
     assert effects() == {"add(a=10, b=2)": 1}
 
 
+@pytest.mark.slow
 def test_openai_agents() -> None:
     """What the SDK makes of a tool's error reaches the model; a tool made by hand tells it as well."""
     pytest.importorskip("agents")
@@ -110,6 +112,7 @@ def test_openai_agents() -> None:
     assert effects() == {"by_hand(q='z')": 1}
 
 
+@pytest.mark.slow
 def test_pydantic_ai() -> None:
     """As the framework's own denials are told."""
     pytest.importorskip("pydantic_ai")
@@ -159,6 +162,7 @@ async def add_later(a: int, b: int) -> int:
     return add(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [True, "add*", ["add", "add_later"], lambda name, arguments: arguments["a"] > 0]
 )
@@ -178,6 +182,7 @@ def test_toolsets(rule: Any, fn: Any) -> None:
     assert effects() == {"add(a=10, b=2)": 1}
 
 
+@pytest.mark.slow
 def test_langchain_tools_in_a_toolset() -> None:
     """One step each, whoever makes it one."""
     pytest.importorskip("langchain_core")
@@ -194,6 +199,7 @@ def test_langchain_tools_in_a_toolset() -> None:
     assert [step.name for step in bench.steps()] == ["add", "add"]
 
 
+@pytest.mark.slow
 def test_mcp(tmp_path: Path) -> None:
     """Patterns are for `server.tool`, and never for what the protocol needs besides."""
     pytest.importorskip("mcp")

@@ -264,6 +264,7 @@ def test_digest_needs_the_key() -> None:
     assert Canonical(b"a" * 32).digest({"pin": 1}) != Canonical(b"b" * 32).digest({"pin": 1})
 
 
+@pytest.mark.slow
 def test_digest_is_the_same_in_another_process() -> None:
     """Hash seeds, addresses and set orders do not reach it."""
     code = (

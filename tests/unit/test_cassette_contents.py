@@ -69,6 +69,7 @@ class _Service(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_responses_with_secrets(tmp_path: Path) -> None:
     """In the clear they become dots; compressed they cannot be taken out, and the export is refused."""
     httpx = pytest.importorskip("httpx")
@@ -158,6 +159,7 @@ def test_a_fork_is_replayed_as_the_run_it_is(tmp_path: Path) -> None:
     assert "another call" in _refused(cassette, old, "c")
 
 
+@pytest.mark.slow
 def test_large_values_and_long_conversations(tmp_path: Path) -> None:
     """Chunks are copied, shared ones once."""
 

@@ -27,6 +27,7 @@ def test_an_unchanged_agent_passes_and_calls_nothing(tmp_path: Path) -> None:
     assert calls == []
 
 
+@pytest.mark.slow
 def test_another_argument(tmp_path: Path) -> None:
     """Recorded and current call stand side by side."""
     cassette = _recorded(tmp_path, agent)
@@ -133,6 +134,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "kwargs", "written"),
     [
@@ -254,6 +256,7 @@ def test_there_is_no_network(tmp_path: Path) -> None:
     assert [what for what, _ in wanted] == ["example.invalid:80"]
 
 
+@pytest.mark.slow
 def test_model_calls_are_answered_without_a_server(tmp_path: Path) -> None:
     """A real SDK, streamed; the difference is that of the messages."""
     openai = pytest.importorskip("openai")

@@ -134,6 +134,7 @@ def test_what_it_declares_is_checked() -> None:
         _check(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["langchain", "pydantic_ai", "openai_agents", "smolagents"])
 def test_ours_keep_it(framework: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each, with a tool that works and, where a framework lets an error through, one that raises."""

@@ -72,6 +72,7 @@ def read(*arguments: str) -> Any:
     return json.loads(call(*arguments, "--json").stdout)
 
 
+@pytest.mark.slow
 def test_ls_has_the_shape_that_programs_rely_on() -> None:
     """The keys of `ls --json` are those the project promised, and the counts are right."""
     (run,) = read("ls")
@@ -85,6 +86,7 @@ def test_ls_has_the_shape_that_programs_rely_on() -> None:
     assert run["updated_at"] >= run["created_at"] > 1.7e9
 
 
+@pytest.mark.slow
 def test_ls_filters_and_says_when_there_is_nothing() -> None:
     """`--status` and `--name` narrow the list; an empty one is said in words, or as []."""
     assert len(read("ls", "--status", "interrupted", "--name", "mail")) == 1
@@ -93,6 +95,7 @@ def test_ls_filters_and_says_when_there_is_nothing() -> None:
     assert call("ls", "--status", "nonsense", ok=False).exit_code == 2
 
 
+@pytest.mark.slow
 def test_show_has_the_shape_that_programs_rely_on() -> None:
     """`show --json` is the run with its steps, each with the promised keys."""
     (listed,) = read("ls")
@@ -123,6 +126,7 @@ def test_show_has_the_shape_that_programs_rely_on() -> None:
     assert {key: value for key, value in alone.items() if key in search} == search
 
 
+@pytest.mark.slow
 def test_the_tables_are_readable_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """For people: a line for each run or step, none wider than the terminal, and what to do next."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -138,6 +142,7 @@ def test_the_tables_are_readable_in_80_columns(monkeypatch: pytest.MonkeyPatch) 
     assert max(map(len, (table + steps).splitlines())) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decision", "ends"),
     [
@@ -165,6 +170,7 @@ def test_a_person_decides_about_a_step_in_doubt(decision: tuple[str, ...], ends:
     assert "hint: " in again.stderr
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_is_not_resumed() -> None:
     """`cancel` ends a run without a process at once; running the script again starts another."""
     (run,) = read("ls")
@@ -176,6 +182,7 @@ def test_a_cancelled_run_is_not_resumed() -> None:
     assert {r["status"] for r in read("ls")} == {"cancelled", "completed"}
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_so() -> None:
     """An unknown run or step ends with 1, a hint and no traceback."""
     (run,) = read("ls")
@@ -192,6 +199,7 @@ def test_what_is_not_there_is_said_so() -> None:
         assert "hint: " in result.stderr
 
 
+@pytest.mark.slow
 def test_verify_passes_an_unaltered_store_and_names_what_was_altered() -> None:
     """Exit code 0 and [] before, 1 and the run after somebody changed a byte of its journal."""
     (run,) = read("ls")

@@ -81,6 +81,7 @@ def as_json(*words: str) -> Any:
     return json.loads(cli(*words, "--json").stdout)
 
 
+@pytest.mark.slow
 def test_a_fork_with_another_result_goes_on_where_it_is_run(here: Path) -> None:
     """The script that made the run resumes its fork; what came before the step is not made again."""
     made = cli("fork", "mail", "--at", "search", "--set", 'result=["B"]')
@@ -94,6 +95,7 @@ def test_a_fork_with_another_result_goes_on_where_it_is_run(here: Path) -> None:
     assert [run["status"] for run in as_json("ls")] == ["completed", "completed"]
 
 
+@pytest.mark.slow
 def test_a_fork_with_other_arguments(here: Path) -> None:
     """Those that are not named stay."""
     made = as_json("fork", "mail", "--at", "1.0", "--arguments", '{"limit": 7}')
@@ -106,6 +108,7 @@ def test_a_fork_with_other_arguments(here: Path) -> None:
     assert calls()[3:] == ["search a 7", "read A", "send A 7"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -132,6 +135,7 @@ def test_what_is_wrong_is_said(here: Path, words: list[str], code: int, says: st
     assert len(as_json("ls")) == 1
 
 
+@pytest.mark.slow
 def test_diff_and_delete(here: Path) -> None:
     """Where two runs part; the first one goes, and its fork is whole."""
     first = as_json("ls")[0]["id"]

@@ -88,6 +88,7 @@ def test_array_subclasses_are_not_flattened() -> None:
     assert back.mask.tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_array_inside_a_pickled_object_travels_out_of_band() -> None:
     """Its bytes are chunks like any array's, and it can be written after decoding."""
 
@@ -115,6 +116,7 @@ def test_one_array_twice_is_one_array() -> None:
     assert a is b
 
 
+@pytest.mark.slow
 def test_50_megabytes_encode_at_about_the_speed_of_hashing() -> None:
     """Encoding costs at most three times hashing the bytes once."""
     import hashlib

@@ -116,6 +116,7 @@ def test_long_chain_of_objects_is_stored() -> None:
     assert back == value
 
 
+@pytest.mark.slow
 def test_value_nested_too_deeply_is_an_error_not_a_crash() -> None:
     """The hint says what to do."""
     value: list[Any] = []
@@ -176,6 +177,7 @@ def test_lossy_encoding_replaces_what_cannot_be_kept() -> None:
     assert "list" in back["cyclic"][0].type
 
 
+@pytest.mark.slow
 def test_lossy_encoding_never_raises() -> None:
     """Not even for an object that fails at every touch."""
 

@@ -140,6 +140,7 @@ def test_equal_values_encode_to_equal_bytes() -> None:
     assert box.encode({3, 1, 2, "b", "a"}) == box.encode({"a", "b", 2, 1, 3})
 
 
+@pytest.mark.slow
 def test_classes_of_main_are_found_by_a_fresh_process(tmp_path: pathlib.Path) -> None:
     """Dataclass, model, enum, exception and pickled values of __main__ decode where only the definitions ran."""
     definitions = """

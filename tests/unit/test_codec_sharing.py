@@ -83,6 +83,7 @@ SHAPES: dict[str, Callable[[list[Any]], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lossy", [False, True])
 @pytest.mark.parametrize(("shape", "turns"), [*((shape, 50) for shape in SHAPES), ("in a dict", 150)])
 def test_conversation_stores_one_message_a_turn(shape: str, turns: int, lossy: bool) -> None:
@@ -113,6 +114,7 @@ def test_growth_is_linear_to_800_turns() -> None:
     assert sizes[800] <= 1.1 * sizes[50]
 
 
+@pytest.mark.slow
 def test_decoding_a_long_list_walks_it_and_never_recurses() -> None:
     """Twenty thousand elements decode under a recursion limit of a few frames more than now, each as fast as of five thousand."""
     store = Store()
@@ -147,6 +149,7 @@ def test_asking_the_store_does_not_grow_with_the_conversation() -> None:
     assert store.asked < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "most"),
     [
@@ -169,6 +172,7 @@ def test_change_at_the_front_costs_a_segment_not_the_list(
     assert costs[160] < 2.5 * costs[40]
 
 
+@pytest.mark.slow
 def test_growing_string_stores_pieces() -> None:
     """A prompt built by appending stores a few kilobytes a turn, not itself again."""
     store = Store()
@@ -228,6 +232,7 @@ def test_identical_pieces_of_large_bytes_are_one_chunk() -> None:
     assert np.array_equal(store.get(payload), array)
 
 
+@pytest.mark.slow
 def test_large_array_is_split_and_chunks_can_be_read_twice() -> None:
     """The lazy chunks of a large payload are a sequence: a retried transaction reads them again."""
     codec = Codec(KEY)

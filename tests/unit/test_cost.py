@@ -247,6 +247,7 @@ def test_steps_are_counted_not_replays(bench: Bench) -> None:
     assert made == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_calls_under_way_are_counted(bench: Bench) -> None:
     """Of many at once no more are made than the budget has room for, once a price is known."""
     model = Model(delay=0.05)

@@ -130,6 +130,7 @@ def test_siblings_of_a_changed_strand_replay(bench: Bench) -> None:
     assert bench.effects == {"look(1, 7)": 1, "look(1, 'inside')": 1, "look('last',)": 1}
 
 
+@pytest.mark.slow
 def test_a_fork_of_strands_that_is_cut_off_resumes_as_itself(bench: Bench) -> None:
     """What it left is left, what it did is done, wherever it was cut off, and strands have equal names."""
     from jupyter_durable.testing import Crash, crash_at, execute
@@ -280,6 +281,7 @@ def test_a_call_that_now_comes_after_a_strand_is_made_anew(bench: Bench) -> None
     assert bench.execute_replay(agent) == edited
 
 
+@pytest.mark.slow
 def test_a_fork_that_sleeps_as_its_parent_did_makes_nothing_anew(bench: Bench) -> None:
     """A strand ends after the call of one that slept, as it did when that was recorded, however long the sleep."""
     look = _look(bench)

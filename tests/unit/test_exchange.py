@@ -51,6 +51,7 @@ def test_a_success_is_the_outcome_whatever_came_before(bench: Bench, server: Ser
     assert (step.status, step.attempts) == ("completed", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/status?code=503", "/drop"])
 def test_what_was_given_up_replays_as_it_was(bench: Bench, server: Server, path: str) -> None:
     """The same error for each of its attempts, and then the run goes on."""
@@ -113,6 +114,7 @@ def test_a_4xx_that_was_handled_is_final(bench: Bench, server: Server) -> None:
     assert replays(bench, server, agent)[0] == 404
 
 
+@pytest.mark.slow
 def test_a_fallback_made_while_handling(bench: Bench, server: Server) -> None:
     """`except ...: other()`, cut off there: the failure replays, the fallback is made."""
 
@@ -139,6 +141,7 @@ def test_killed_between_attempts(bench: Bench, server: Server) -> None:
     assert bench.steps()[0].attempts == 4
 
 
+@pytest.mark.slow
 def test_the_same_call_again_after_a_success_is_a_step_of_its_own(bench: Bench, server: Server) -> None:
     """Sampling: the first failed once, all are equal."""
 
@@ -158,6 +161,7 @@ def test_the_same_call_again_after_a_success_is_a_step_of_its_own(bench: Bench, 
     assert server.total == 4
 
 
+@pytest.mark.slow
 def test_code_that_does_not_mind_a_failure(bench: Bench, server: Server) -> None:
     """It makes the same call twice whatever comes; on replay both are answered."""
 
@@ -183,6 +187,7 @@ def test_a_4xx_that_is_asked_for_again_is_a_step_each_time(bench: Bench, server:
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.slow
 def test_an_sdk_says_which_call_is_a_retry(bench: Bench, server: Server) -> None:
     """A call that is the first of its kind is no attempt of the one before, which was given up."""
 
@@ -203,6 +208,7 @@ def test_an_sdk_says_which_call_is_a_retry(bench: Bench, server: Server) -> None
     assert replays(bench, server, agent) == [500, 500, 200, 200]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survives", [True, False])
 def test_a_task_that_fails(bench: Bench, server: Server, survives: bool) -> None:
     """If the run goes on without it, it was given up; if the run ends by it, it is tried again."""
@@ -249,6 +255,7 @@ def test_given_up_before_a_strand_is_spawned(bench: Bench, server: Server) -> No
     assert server.hits["GET /status?code=503&times=1"] == 1
 
 
+@pytest.mark.slow
 def test_threads_give_up_too(bench: Bench, server: Server) -> None:
     """A strand in a thread, ended by its error, and a run that goes on."""
 
@@ -271,6 +278,7 @@ def test_threads_give_up_too(bench: Bench, server: Server) -> None:
     assert server.hits["GET /drop"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/slow?s=5", "/hold"])
 def test_cancelled_by_a_timeout_that_the_run_survives(bench: Bench, server: Server, path: str) -> None:
     """On replay it waits to be cancelled again, and sends nothing."""
@@ -339,6 +347,7 @@ def busy(server: Server) -> Any:
     return agent
 
 
+@pytest.mark.slow
 def test_crashes_everywhere(server: Server) -> None:
     """Every kill point, every time it is passed: the same result, and no completed request made again."""
     agent = busy(server)
@@ -366,6 +375,7 @@ def test_crashes_everywhere(server: Server) -> None:
             assert bench.execute_replay(agent) == expected
 
 
+@pytest.mark.slow
 def test_stopped_while_it_waited_to_try_again(bench: Bench, server: Server) -> None:
     """A timeout around an SDK's back-off: on replay it is the timeout again, not the refusal."""
 
@@ -387,6 +397,7 @@ def test_stopped_while_it_waited_to_try_again(bench: Bench, server: Server) -> N
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.slow
 def test_a_long_body_in_pieces(bench: Bench, server: Server) -> None:
     """Of 40 MB, few are in memory at once, and all come back."""
     import hashlib

@@ -161,6 +161,7 @@ def test_a_stream_asked_for_again_after_its_strand_acted_on_it(
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.slow
 def test_stopped_before_a_stream_that_was_cut_off_is_sent_again(bench: Bench, server: Server) -> None:
     """Nothing of it was delivered again, which is what the next process finds."""
     resumed = False
@@ -192,6 +193,7 @@ def test_stopped_before_a_stream_that_was_cut_off_is_sent_again(bench: Bench, se
     assert replays(bench, server, agent) == ["late", "other"]
 
 
+@pytest.mark.slow
 def test_several_streams_at_once_keep_their_order(bench: Bench, server: Server) -> None:
     """Merged as the chunks came; the same on replay."""
 
@@ -212,6 +214,7 @@ def test_several_streams_at_once_keep_their_order(bench: Bench, server: Server) 
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.slow
 def test_a_step_made_while_a_stream_is_open(bench: Bench, server: Server) -> None:
     """In any strand: the chunks delivered come first in the journal."""
 
@@ -253,6 +256,7 @@ def test_an_edit_where_a_stream_was_left(bench: Bench, server: Server) -> None:
     assert server.total == 2
 
 
+@pytest.mark.slow
 def test_a_stream_that_was_left_on_purpose_stays_left(bench: Bench, server: Server) -> None:
     """In a run that came to its end, which was edited below; in the fork itself."""
     more = False

@@ -237,6 +237,7 @@ def test_spans_arrive_once_however_often_they_are_sent(busy: Bench, collector: C
     assert len({trace for trace, _ in once}) == 1
 
 
+@pytest.mark.slow
 def test_spans_stand_below_one_another(busy: Bench, collector: Collector) -> None:
     """Run, scopes, steps, steps inside of steps."""
     export(busy.facade, "run", "otel", endpoint=collector.url)
@@ -257,6 +258,7 @@ def test_spans_stand_below_one_another(busy: Bench, collector: Collector) -> Non
             assert by_id[span.parent_span_id].start_time_unix_nano <= span.start_time_unix_nano
 
 
+@pytest.mark.slow
 def test_attempts_are_events_and_errors_are_statuses(busy: Bench, collector: Collector) -> None:
     """As the conventions have exceptions."""
     export(busy.facade, "run", "otel", endpoint=collector.url)
@@ -273,6 +275,7 @@ def test_attempts_are_events_and_errors_are_statuses(busy: Bench, collector: Col
     assert "in broken" in _said(event)["exception.stacktrace"]
 
 
+@pytest.mark.slow
 def test_a_model_call_by_the_conventions(collector: Collector) -> None:
     """What a dashboard of model calls looks for, from a real SDK's request."""
     openai = pytest.importorskip("openai")
@@ -307,6 +310,7 @@ def test_a_model_call_by_the_conventions(collector: Collector) -> None:
     assert "A lock that expires." in said["gen_ai.output.messages"]
 
 
+@pytest.mark.slow
 def test_forks_and_child_runs(collector: Collector, tmp_path: Path) -> None:
     """A fork links to its parent run and does not repeat it; a child run is below its step."""
     bench = Bench()
@@ -339,6 +343,7 @@ def test_forks_and_child_runs(collector: Collector, tmp_path: Path) -> None:
     assert (inner.trace_id, inner.parent_span_id) == (call.trace_id, call.span_id)
 
 
+@pytest.mark.slow
 def test_spans_as_a_file(busy: Bench, collector: Collector) -> None:
     """The file has the same spans, with ids in hex."""
     made = export(busy.facade, "run", "otel")
@@ -349,6 +354,7 @@ def test_spans_as_a_file(busy: Bench, collector: Collector) -> None:
     assert made.text == export(busy.facade, "run", "otel").text
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_not_there(busy: Bench, collector: Collector) -> None:
     """Refusals and wrong endpoints are errors with a way on."""
     collector.answer = 400

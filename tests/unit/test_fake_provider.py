@@ -82,6 +82,7 @@ def _pieces(sdk: Sdk, provider: FakeProvider, *, is_async: bool) -> list[tuple[s
     return asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_an_agent_with_parallel_tools(sdk: Sdk, provider: FakeProvider, is_async: bool) -> None:
     """Three turns, two tool calls at once in the first; the script sees what the tools said."""
@@ -130,6 +131,7 @@ def test_structured_output(sdk: Sdk, provider: FakeProvider) -> None:
         assert set(provider.requests[0].schema["properties"]) == {"name", "people"}
 
 
+@pytest.mark.slow
 def test_usage_with_cache_and_thoughts(sdk: Sdk, provider: FakeProvider) -> None:
     """Each SDK finds the counts where it looks for them, at the end of a stream, too."""
     provider.script = reply(ANSWER, usage=usage(100, 50, cached=20, cache_write=5, reasoning=10))
@@ -137,6 +139,7 @@ def test_usage_with_cache_and_thoughts(sdk: Sdk, provider: FakeProvider) -> None
     assert sdk.tokens(provider) == (100, 50, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_faults_are_retried_by_the_sdk(sdk: Sdk, provider: FakeProvider, status: int) -> None:
     """What the SDK takes for passing passes; what a test counts is what was answered."""
@@ -160,6 +163,7 @@ def test_an_error_that_is_not_retried(sdk: Sdk, provider: FakeProvider) -> None:
     assert (provider.hits, provider.attempts) == (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_a_stream_that_breaks_off(sdk: Sdk, provider: FakeProvider, is_async: bool, reset: bool) -> None:
@@ -186,6 +190,7 @@ def test_a_stream_that_breaks_off(sdk: Sdk, provider: FakeProvider, is_async: bo
     assert provider.hits == 1
 
 
+@pytest.mark.slow
 def test_a_plain_answer_that_breaks_off(sdk: Sdk, provider: FakeProvider) -> None:
     """Half a body, or no answer at all: retried where the SDK does that, its connection error where not."""
     for trouble in (cut(), drop()):
@@ -219,6 +224,7 @@ def test_an_error_in_the_middle_of_a_stream(sdk: Sdk, provider: FakeProvider) ->
     assert "overloaded, sorry" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_slow_tokens_arrive_one_by_one(sdk: Sdk, provider: FakeProvider, is_async: bool) -> None:
     """The pauses are between the chunks, not before the first or after the last."""
@@ -232,6 +238,7 @@ def test_slow_tokens_arrive_one_by_one(sdk: Sdk, provider: FakeProvider, is_asyn
     assert max(gaps) < (times[-1] - times[0]) * 0.75
 
 
+@pytest.mark.slow
 def test_models_are_listed(provider: FakeProvider) -> None:
     """Each SDK finds the models in its own shape."""
     pytest.importorskip("openai")
@@ -426,6 +433,7 @@ script = [reply(tool_calls=[call("search", q="lease")]), fault(429, times=1), re
 """
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Asked from outside what it has seen; it ends with the block."""
     path = tmp_path / "script.py"
@@ -460,6 +468,7 @@ def test_a_script_without_a_script_says_so(tmp_path: Path) -> None:
     assert "empty.py does not define `script`" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_it_ends_with_its_parent() -> None:
     """A test process that is killed leaves no server behind."""

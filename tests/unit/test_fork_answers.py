@@ -191,6 +191,7 @@ TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"typ
 SDKS = [chat, chat_async, responses, messages, messages_async, gemini, converse]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.__name__)
 def test_a_model_says_something_else(bench: Bench, provider: FakeProvider, sdk: Any, stream: bool) -> None:
@@ -338,6 +339,7 @@ def _shown(response: Any) -> Any:
 CLIENTS = [_httpx, _httpx_streamed, _requests, _aiohttp]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("get", CLIENTS, ids=lambda get: get.__name__)
 @pytest.mark.parametrize(
     ("path", "value", "status", "kind", "text"),

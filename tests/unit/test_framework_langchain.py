@@ -43,6 +43,7 @@ def test_an_agent_survives_a_kill_at_every_point(agent: Any, steps: list[str]) -
     survives_kills(agent, steps=steps)
 
 
+@pytest.mark.slow
 def test_what_a_tool_raises_reaches_the_model_as_langchain_does_it() -> None:
     """The error is the step's; the message that tells of it is the framework's, on replay, too."""
     result, bench = survives_kills(
@@ -85,6 +86,7 @@ def test_handled_errors_and_callbacks_are_outside_the_step() -> None:
     assert [s.status for s in bench.steps()] == ["failed"]
 
 
+@pytest.mark.slow
 def test_what_is_injected_says_nothing_about_the_call() -> None:
     """State, call id and config reach the tool, and are not its arguments."""
     got: list[Any] = []
@@ -107,6 +109,7 @@ def test_what_is_injected_says_nothing_about_the_call() -> None:
     assert bench.steps()[0].arguments == "note(text='t')"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_an_interrupt_is_no_failure(asynchronous: bool) -> None:
     """It replays as an interrupt; the tool is called again with the answer, and both calls replay."""

@@ -29,6 +29,7 @@ def test_an_agent_survives_a_kill_at_every_point(agent: Any) -> None:
     assert ("ToolReturnPart", agents.Total(total=7)) in said
 
 
+@pytest.mark.slow
 def test_a_retry_that_the_model_is_asked_for_replays() -> None:
     """`ModelRetry` is what the call came to; the model is told of it again."""
     result, bench = survives_kills(
@@ -41,6 +42,7 @@ def test_a_retry_that_the_model_is_asked_for_replays() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_approval_that_a_tool_asks_for_is_no_failure() -> None:
     """It replays as a request; the approved call is another one."""
 

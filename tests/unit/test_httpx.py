@@ -63,6 +63,7 @@ def test_a_response_replays_byte_for_byte(bench: Bench, server: Server, lib: Any
     same(bench, server, agent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/json", "/gzip", "/big", "/chunks", "/redirect"])
 def test_async_too(bench: Bench, server: Server, lib: Any, path: str) -> None:
     """An async client."""
@@ -85,6 +86,7 @@ def test_raw_bytes_stay_compressed(bench: Bench, server: Server, lib: Any) -> No
     assert same(bench, server, agent) == b"\x1f\x8b"
 
 
+@pytest.mark.slow
 def test_a_crash_between_two_requests_repeats_none(bench: Bench, server: Server, lib: Any) -> None:
     """Only the one under way is made again."""
 
@@ -352,6 +354,7 @@ def test_a_websocket_is_said_not_to_be_journaled(bench: Bench, server: Server, l
         assert bench.steps() == []
 
 
+@pytest.mark.slow
 def test_the_recorded_pace(bench: Bench, server: Server, lib: Any) -> None:
     """`pace`: as slowly as it came."""
 

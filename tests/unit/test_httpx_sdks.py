@@ -180,6 +180,7 @@ def made(name: str, provider: FakeProvider) -> Callable[[], Any]:
     return lambda: agent(provider, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_an_agent_is_replayed_without_a_request_and_without_waiting(name: str) -> None:
     """Three calls, three refusals in between; the SDK's back-off, which the live run waited for, is not waited for again."""
@@ -208,6 +209,7 @@ def test_an_agent_is_replayed_without_a_request_and_without_waiting(name: str) -
     assert b"planted-key" not in repr(vars(bench.store)).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_crashed_at_every_kill_point(provider: FakeProvider, name: str) -> None:
     """Each time the answer is the undisturbed one, and at most the call that was under way is made again."""

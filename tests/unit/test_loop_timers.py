@@ -191,6 +191,7 @@ def somebody() -> Iterator[None]:
     thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_a_timeout_that_ran_out_runs_out_again(agent: Callable[[], Any]) -> None:
     """Before the outcomes that came after it, though on replay they are there at once."""
@@ -199,6 +200,7 @@ def test_a_timeout_that_ran_out_runs_out_again(agent: Callable[[], Any]) -> None
     assert bench.execute_replay(agent) == live
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("somebody")
 @pytest.mark.parametrize("agent", AGENTS)
 def test_it_does_so_in_its_own_time(agent: Callable[[], Any]) -> None:
@@ -208,6 +210,7 @@ def test_it_does_so_in_its_own_time(agent: Callable[[], Any]) -> None:
     assert bench.execute_replay(agent) == live
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("somebody")
 def test_a_sleep_has_its_time_beside_what_is_kept_back() -> None:
     """What a timeout keeps back does not keep sleeps from going off."""
@@ -227,6 +230,7 @@ def test_a_sleep_has_its_time_beside_what_is_kept_back() -> None:
     assert bench.execute_replay(agent) == live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_the_time_without_a_process_is_none(agent: Callable[[], Any]) -> None:
     """Killed when the last answer had come, resumed later than any timeout here: each process had its own time."""
@@ -239,6 +243,7 @@ def test_the_time_without_a_process_is_none(agent: Callable[[], Any]) -> None:
     assert bench.execute_replay(agent) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_inside_of_a_tool_the_clock_decides(agent: Callable[[], Any]) -> None:
     """Killed when the last answer inside had come: the journal does not tell of the timers there."""
@@ -255,6 +260,7 @@ def test_inside_of_a_tool_the_clock_decides(agent: Callable[[], Any]) -> None:
     assert bench.execute_replay(whole) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_a_fork_times_out_as_its_parent_did(agent: Callable[[], Any]) -> None:
     """Of a run that has not ended, with something after it that was edited."""
@@ -273,6 +279,7 @@ def test_a_fork_times_out_as_its_parent_did(agent: Callable[[], Any]) -> None:
     assert live[0] == Bench().new(agent)
 
 
+@pytest.mark.slow
 def test_what_did_not_run_out_keeps_nothing_back() -> None:
     """A replay takes neither the time of a timeout that was not needed, nor that of a strand that only beats time."""
 
@@ -342,6 +349,7 @@ async def by_a_process(_: int, after: float) -> str:
     return str(await process.wait())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", [by_a_socket, by_a_thread, by_a_process])
 def test_what_no_step_covers_has_its_time(wait: Callable[[int, float], Any], port: int) -> None:
     """A timeout that was not needed is not needed on replay either, though what was recorded next came long after it."""
@@ -358,6 +366,7 @@ def test_what_no_step_covers_has_its_time(wait: Callable[[int, float], Any], por
     assert bench.execute_replay(agent) == live
 
 
+@pytest.mark.slow
 def test_what_no_step_covers_has_its_time_beside_steps(port: int) -> None:
     """The outcome of a step that took longer than the timeout waits for what the timeout is around."""
 
@@ -373,6 +382,7 @@ def test_what_no_step_covers_has_its_time_beside_steps(port: int) -> None:
     assert bench.execute_replay(agent) == live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", QUICK)
 def test_a_replay_takes_no_time(agent: Callable[[], Any]) -> None:
     """Of more than a second when it was recorded."""
@@ -408,6 +418,7 @@ def test_timers_that_are_due_at_once_go_off_one_by_one() -> None:
     assert bench.execute_replay(agent) == [[0], [1], [2]]
 
 
+@pytest.mark.slow
 def test_the_time_of_others_is_their_own(tmp_path: Path) -> None:
     """A loop keeps its time for tasks outside of the run that is replayed in it."""
     beats: list[tuple[float, float]] = []

@@ -97,6 +97,7 @@ def is_error(result: Any) -> bool:
     return bool(getattr(result, "is_error", getattr(result, "isError", None)))
 
 
+@pytest.mark.slow
 def test_a_session_is_replayed_without_a_server(place: Place) -> None:
     """Every kind of request comes back equal and of its own type, with no server there."""
 
@@ -172,6 +173,7 @@ def test_cut_off_anywhere(place: Place, point: str) -> None:
         bench.execute_replay(agent)
 
 
+@pytest.mark.slow
 def test_calls_at_once(place: Place) -> None:
     """Several first live calls share one handshake."""
 
@@ -189,6 +191,7 @@ def test_calls_at_once(place: Place) -> None:
     assert all(place.done[f"add {n} {n}"] <= 2 for n in range(4))
 
 
+@pytest.mark.slow
 def test_the_server_starts_with_the_first_live_call(stdio: Place) -> None:
     """A process whose calls are all replayed so far is not started."""
 
@@ -211,6 +214,7 @@ def test_the_server_starts_with_the_first_live_call(stdio: Place) -> None:
     assert stdio.done == {"add 1 1": 1, "add 2 2": 1}
 
 
+@pytest.mark.slow
 def test_progress_is_the_steps_log(place: Place) -> None:
     """Whether or not the agent asks for it."""
 
@@ -233,6 +237,7 @@ def test_progress_is_the_steps_log(place: Place) -> None:
     assert told == [(1, 1, "part 1")]
 
 
+@pytest.mark.slow
 def test_a_dead_server_ends_the_run_and_resuming_goes_on(stdio: Place) -> None:
     """A lost connection is an error; the call it came from is made again."""
 
@@ -250,6 +255,7 @@ def test_a_dead_server_ends_the_run_and_resuming_goes_on(stdio: Place) -> None:
     assert stdio.done == {"add 1 1": 1, "die": 2}
 
 
+@pytest.mark.slow
 def test_an_error_of_the_protocol_is_an_outcome(place: Place) -> None:
     """It replays with its own fields."""
 
@@ -267,6 +273,7 @@ def test_an_error_of_the_protocol_is_an_outcome(place: Place) -> None:
     assert bench.execute_replay(agent) == first
 
 
+@pytest.mark.slow
 def test_what_cannot_be_started_late_says_why(stdio: Place, tmp_path: Path) -> None:
     """The error of the late start, not "connection closed"."""
 
@@ -291,6 +298,7 @@ def test_what_cannot_be_started_late_says_why(stdio: Place, tmp_path: Path) -> N
     assert raised.group_contains(FileNotFoundError)
 
 
+@pytest.mark.slow
 def test_inside_a_tool_a_call_is_its_child(stdio: Place) -> None:
     """And replays with it."""
 
@@ -317,6 +325,7 @@ def test_inside_a_tool_a_call_is_its_child(stdio: Place) -> None:
     assert bench.execute_replay(agent) == "8"
 
 
+@pytest.mark.slow
 def test_a_session_that_outlives_its_run(stdio: Place) -> None:
     """Replayed and never live, then used by ordinary code: it must shake hands first."""
     kept: list[Any] = []
@@ -358,6 +367,7 @@ def test_a_session_that_outlives_its_run(stdio: Place) -> None:
     assert asyncio.run(later()) == "5"
 
 
+@pytest.mark.slow
 def test_a_session_of_an_earlier_cell(place: Place) -> None:
     """Connected before the run: its calls are steps, its HTTP requests, whoever's context they are made in, are not."""
     from jupyter_durable.runtime.activation import Activation
@@ -382,6 +392,7 @@ def test_a_session_of_an_earlier_cell(place: Place) -> None:
     assert not bench.notices
 
 
+@pytest.mark.slow
 def test_not_captured(stdio: Place) -> None:
     """Then it is live, and still no HTTP step or effect of its own."""
 
@@ -395,6 +406,7 @@ def test_not_captured(stdio: Place) -> None:
     assert not bench.notices
 
 
+@pytest.mark.slow
 def test_nothing_is_left_patched(stdio: Place) -> None:
     """After the last run the classes are what they were."""
 
@@ -422,6 +434,7 @@ class TestClient:
 
         return agent
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("nth", [1, 2, 3, 4])
     def test_cut_off_and_replayed(self, place: Place, nth: int) -> None:
         from mcp import Client
@@ -445,6 +458,7 @@ class TestClient:
         assert (place.done, place.starts) == ({"add 1 2": 1}, starts)
         assert not bench.notices
 
+    @pytest.mark.slow
     def test_made_before_the_run(self, stdio: Place) -> None:
         from mcp import Client
 

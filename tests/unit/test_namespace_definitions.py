@@ -329,6 +329,7 @@ def test_numpy() -> None:
     assert np.array_equal(new.ns["X"], np.arange(12.0).reshape(3, 4))
 
 
+@pytest.mark.slow
 def test_pandas() -> None:
     """Frames come back equal."""
     pd = pytest.importorskip("pandas")

@@ -70,6 +70,7 @@ def _everything(sdk: Sdk, provider: FakeProvider) -> None:
         asyncio.run(sdk.agent_async(provider))
 
 
+@pytest.mark.slow
 def test_after_a_run_everything_is_the_object_that_it_was(sdk: Sdk, provider: FakeProvider) -> None:
     """Of the SDK, its transports, the standard library: while a run is live some are ours, and none before and after."""
     _everything(sdk, provider)  # what libraries do to themselves at their first call is done

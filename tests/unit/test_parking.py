@@ -35,6 +35,7 @@ def test_a_sync_run_waits_and_goes_on(bench: Bench) -> None:
     assert bench.record.status == "completed"
 
 
+@pytest.mark.slow
 def test_others_go_on_while_one_waits(bench: Bench) -> None:
     """And the run parks only when every strand waits."""
     done: list[int] = []
@@ -67,6 +68,7 @@ def test_others_go_on_while_one_waits(bench: Bench) -> None:
     assert done == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_task_in_the_background_parks_a_run_that_waits_for_it(bench: Bench) -> None:
     """Also where the code would wait for ever for what the parked strand does not do any more."""
 
@@ -87,6 +89,7 @@ def test_a_task_in_the_background_parks_a_run_that_waits_for_it(bench: Bench) ->
     assert bench.resume(agent) == "done"
 
 
+@pytest.mark.slow
 def test_a_consumer_without_work_and_an_idle_thread_keep_nobody_from_parking(bench: Bench) -> None:
     """What waits for who waits, waits; what sleeps or works does not."""
     idle: queue.Queue[int] = queue.Queue()
@@ -113,6 +116,7 @@ def test_a_consumer_without_work_and_an_idle_thread_keep_nobody_from_parking(ben
     assert bench.resume(agent) == ["x"]
 
 
+@pytest.mark.slow
 def test_threads_wait_too(bench: Bench) -> None:
     """Each blocks on its own; all park."""
     send = sender(bench)
@@ -127,6 +131,7 @@ def test_threads_wait_too(bench: Bench) -> None:
     assert bench.resume(agent) == ["a x1", "b x1", "c x1"]
 
 
+@pytest.mark.slow
 def test_sync_code_that_blocks_a_loop_parks_with_what_it_blocks(bench: Bench) -> None:
     """Tasks of that loop cannot go on, and so nobody waits for them; a thread that works is waited for."""
     send = sender(bench)
@@ -169,6 +174,7 @@ def test_code_that_swallows_everything_is_parked_all_the_same(bench: Bench) -> N
     assert len(bench.steps()) == 1
 
 
+@pytest.mark.slow
 def test_park_after_lets_it_wait_for_a_while(bench: Bench) -> None:
     """An answer that comes in time is taken, and the clock begins anew with each wait."""
     began = time.monotonic()
@@ -233,6 +239,7 @@ def test_a_cancelled_run_stops_waiting(bench: Bench) -> None:
 # -- all together ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_agent_with_every_kind_of_wait_is_proven() -> None:
     """Crashes at every kind of moment, people and timers in between: one result."""
 

@@ -127,6 +127,7 @@ def test_names_say_what_they_hold(name: Any, value: Any, secret: bool) -> None:
     assert shapes.is_secret(name, value) is secret
 
 
+@pytest.mark.slow
 def test_looking_costs_less_than_a_microsecond_a_kilobyte() -> None:
     """Measured as a ratio, for machines differ: a fifth of the time that searching for all shapes at once takes."""
     value = {

@@ -126,6 +126,7 @@ VALUES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_secrets_are_sealed_wherever_they_stand(value: Any) -> None:
     """Not in the stored bytes, also compressed or in base64; the value comes back as it was, types and all."""
@@ -140,6 +141,7 @@ def test_secrets_are_sealed_wherever_they_stand(value: Any) -> None:
         assert back[0].note == value[0].note  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_sealed_values_are_shown_as_dots(value: Any) -> None:
     """Whoever shows a stored value needs to know no pattern."""

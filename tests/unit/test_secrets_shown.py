@@ -135,6 +135,7 @@ def test_a_cassette_has_nothing_that_was_sealed(
     assert any("in pieces" in line for line in made.left_out) == (pieces == 3)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_says_it_too(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +361,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", PACKED)
 def test_a_secret_in_compressed_bytes_is_sealed(how: str, tmp_path: Path) -> None:
     """What a tool returns, and is given: not a byte of it is on the disk, or in a cassette."""
@@ -379,6 +381,7 @@ def test_compressed_bytes_without_one_are_stored_as_they_are(how: str) -> None:
     assert not redaction.holds_bytes(os.urandom(5000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstandard", "zip", "twice"])
 def test_a_bomb_is_looked_into_no_further_than_its_beginning(how: str) -> None:
     """What grows to 64 MB is not unpacked whole."""

@@ -32,6 +32,7 @@ def replays(agent: Callable[[], Any], times: int = 12) -> None:
         assert bench.execute_replay(agent) == value, seed
 
 
+@pytest.mark.slow
 def test_what_a_thread_reads_is_what_was_there_before_the_next_outcome() -> None:
     """`to_thread` over a list that others grow: live, the next outcome waits for it, as on replay."""
 
@@ -73,6 +74,7 @@ def test_a_thread_that_waits_holds_up_nobody() -> None:
     assert bench.execute_replay(agent) == ["00", "10", "20", "30", "40"]
 
 
+@pytest.mark.slow
 def test_an_argument_that_others_change_while_a_call_is_made() -> None:
     """That is theirs, not the call's: on replay they do it again, and nobody for them."""
 
@@ -193,6 +195,7 @@ async def agent() -> Any:
     return await graph().ainvoke({"log": [], "facts": [], "round": 0})
 
 
+@pytest.mark.slow
 def test_a_graph_whose_nodes_change_its_state_in_place() -> None:
     """Replayed, and cut off at every step: what was recorded is what it finds again."""
     replays(agent, 6)
@@ -205,6 +208,7 @@ def test_a_graph_whose_nodes_change_its_state_in_place() -> None:
             assert bench.execute_replay(agent) == value, (point, nth)
 
 
+@pytest.mark.slow
 def test_a_graph_whose_nodes_do_not_is_proven() -> None:
     """The same result under shuffled schedules and crashes."""
     graphs = pytest.importorskip("langgraph.graph")

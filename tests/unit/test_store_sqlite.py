@@ -38,6 +38,7 @@ def text(rng: random.Random, size: int) -> bytes:
     return " ".join(words)[:size].encode()
 
 
+@pytest.mark.slow
 def test_a_growing_conversation_costs_its_new_text(tmp_path: Path) -> None:
     """400 turns that each add 1 KB and keep the whole input by reference take at most 1.3 x the new bytes."""
     rng, new = random.Random(1), 0
@@ -72,6 +73,7 @@ def test_two_runs_that_take_turns_stay_compact(tmp_path: Path) -> None:
     assert used(tmp_path) <= 1.6 * new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressible", [False, True])
 def test_large_values_take_no_more_than_their_bytes(tmp_path: Path, compressible: bool) -> None:
     """Random chunks are stored as they are (1.0 x), text much smaller, and the log does not stay that large."""
@@ -210,6 +212,7 @@ def test_what_is_staged_follows_what_another_handle_has_stored_meanwhile(tmp_pat
     two.close()
 
 
+@pytest.mark.slow
 def test_only_what_the_holder_staged_is_read(tmp_path: Path) -> None:
     """A staged record that was altered, cut off or left behind by earlier ones is none; nothing else suffers."""
     store = SqliteStore(tmp_path / "j.db", key=KEY)

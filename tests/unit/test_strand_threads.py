@@ -60,6 +60,7 @@ def test_which_worker_of_a_pool_takes_a_call_makes_no_difference(bench: Bench) -
     assert bench.effects == {"look(0,)": 1, "look(1,)": 1, "look(2,)": 1}
 
 
+@pytest.mark.slow
 def test_a_loop_in_a_thread_that_another_loop_waits_for(bench: Bench) -> None:
     """The outer loop is blocked with an outcome due: that holds up neither the inner one nor the replay."""
     begun: list[int] = []

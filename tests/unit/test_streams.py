@@ -41,6 +41,7 @@ def merging(server: Server, merged: list[bytes], streams: int, **query: Any) -> 
     return agent
 
 
+@pytest.mark.slow
 def test_streams_that_take_turns_have_an_entry_each(bench: Bench, server: Server) -> None:
     """Ten of 42 chunks: not an entry for each turn; merged on replay as they came."""
     agent = merging(server, [], 10, n=41, gap=0.01)
@@ -54,6 +55,7 @@ def test_streams_that_take_turns_have_an_entry_each(bench: Bench, server: Server
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.slow
 def test_streams_that_take_turns_crash_everywhere(server: Server) -> None:
     """Whenever it is cut off: it goes on, and what was merged then is merged so again."""
     merged: list[bytes] = []
@@ -99,6 +101,7 @@ def test_a_group_says_how_its_streams_took_turns() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["close", "hold"])
 @pytest.mark.parametrize("blocking", [True, False])
 def test_an_edit_that_reads_further(bench: Bench, server: Server, end: str, blocking: bool) -> None:
@@ -149,6 +152,7 @@ def test_an_edit_that_reads_further(bench: Bench, server: Server, end: str, bloc
         bench.execute_replay(agent)
 
 
+@pytest.mark.slow
 def test_an_edit_that_reads_further_and_asks_again(bench: Bench, server: Server) -> None:
     """As every careful client does: then the fork comes to its end at once."""
     wanted = 1
@@ -175,6 +179,7 @@ def test_an_edit_that_reads_further_and_asks_again(bench: Bench, server: Server)
     assert any("leaves behind 1 step" in notice for notice in bench.notices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocking", [True, False])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_response_that_is_left_because_the_run_ends(
@@ -210,6 +215,7 @@ def test_a_response_that_is_left_because_the_run_ends(
     assert replays(bench, server, agent) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_whole_when_its_reader_is_stopped(bench: Bench, server: Server) -> None:
     """Its last event has come, and a timeout strikes before the connection ends: it was answered, and is on replay;
     the timeout is one again."""
@@ -236,6 +242,7 @@ def test_an_answer_that_is_whole_when_its_reader_is_stopped(bench: Bench, server
     assert replays(bench, server, agent) == value
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_stopped_between_two_chunks(bench: Bench, server: Server) -> None:
     """It does something else when the timeout strikes, and the response is closed: on replay, where nothing takes time,
     it asks for the next chunk before that. It waits there to be stopped, and has not diverged."""

@@ -96,6 +96,7 @@ def notebook(server: Server, request: pytest.FixtureRequest) -> Notebook:
     return Notebook(server, blocking=request.param == "blocking", model=request.param == "model")
 
 
+@pytest.mark.slow
 def test_a_response_read_on_in_another_run(notebook: Notebook) -> None:
     """Each run records what is read in it: the rest is a step of the second, which says so."""
     bench, kind = notebook.bench, "model" if notebook.model else "http"
@@ -206,6 +207,7 @@ def test_a_response_read_on_where_nothing_is_captured(notebook: Notebook) -> Non
     assert any("is read on where nothing is recorded" in notice for notice in notebook.bench.notices)
 
 
+@pytest.mark.slow
 def test_a_whole_answer_that_is_read_again_is_over(notebook: Notebook) -> None:
     """Who asks it for more, anywhere, is told that there is none; no step, no word."""
 

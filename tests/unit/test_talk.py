@@ -107,6 +107,7 @@ def test_other_requests() -> None:
     assert messages(None, {"x": 1}) == []
 
 
+@pytest.mark.slow
 def test_a_step_shows_its_conversation(tmp_path: Any) -> None:
     """`show STEP` prints messages and the answer, whole or streamed, in text and JSON; secrets are masked."""
     store = str(tmp_path / "j.db")

@@ -170,6 +170,7 @@ def test_a_step_that_waits_for_a_person(bench: Bench) -> None:
     check(bench, keeps=False)
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_cost_an_entry_each(tmp_path: Path) -> None:
     """Listing a store does not depend on how long its runs' journals are."""
 

@@ -297,6 +297,7 @@ def test_the_html_of_a_bundle_has_nothing_in_it_that_acts() -> None:
     assert {name for _, names in found for name in names} <= {"style", "aria-hidden", "scope"}
 
 
+@pytest.mark.slow
 def test_following_costs_what_is_new() -> None:
     """A tick of a run of 5,000 steps in which one more was made does not fold the others again.
 
@@ -337,6 +338,7 @@ def test_the_package_and_the_function_have_one_name() -> None:
     assert done.stdout == "True True f()\n"
 
 
+@pytest.mark.slow
 def test_what_a_widget_sends_stays_small() -> None:
     """Front ends that pass messages through a service of their own (Colab, VS Code) have limits that no run may reach."""
     from jupyter_durable.timeline.widget import Timeline

@@ -64,6 +64,7 @@ def test_a_timer_survives_restarts(bench: Bench) -> None:
     assert bench.effects == {"tool(1,)": 1, "tool(2,)": 1}
 
 
+@pytest.mark.slow
 def test_a_timer_that_is_due_returns_at_once(bench: Bench) -> None:
     """Also in async code, where others go on meanwhile."""
     clock = bench.session.clock = ManualClock()

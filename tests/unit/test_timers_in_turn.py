@@ -104,6 +104,7 @@ def test_an_outcome_that_is_being_written_is_first(agent: Callable[[], Any]) -> 
         assert bench.execute_replay(agent) == SAID[agent]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", SAID)
 @pytest.mark.parametrize("nth", range(1, 5))
 def test_so_it_is_by_two_processes(agent: Callable[[], Any], nth: int) -> None:
@@ -127,6 +128,7 @@ def test_who_waited_and_was_cancelled_is_taken_back() -> None:
     assert len(Index(entries).rung.timers()) == told - back == 1
 
 
+@pytest.mark.slow
 def test_what_only_beats_time_takes_few_bytes() -> None:
     """Thousands of ticks before an answer are as many as one."""
 

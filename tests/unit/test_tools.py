@@ -309,6 +309,7 @@ def test_a_stream_that_is_left_because_the_run_ends(bench: Bench, kind: str, why
     assert bench.execute_replay(agent) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_stream_whose_consumer_was_stopped_by_a_timer(bench: Bench) -> None:
     """While it did something else than wait for an item: on replay nothing of that takes time, and it waits for the timer."""
     look = bench.tool(lambda n: n, name="look")

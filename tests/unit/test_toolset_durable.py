@@ -97,6 +97,7 @@ class TestDurable:
         off.new(agent, capture=frozenset())
         assert [step.name for step in off.steps()][:2] == ["double", "triple"]
 
+    @pytest.mark.slow
     def test_at_once_in_any_order(self) -> None:
         tools = durable.Toolset(slow, forecast, sphinx_style)
 
@@ -109,6 +110,7 @@ class TestDurable:
 
         assert prove(agent, schedules=15).result == ["A", "B", "2", "4"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("nth", range(1, 6))
     def test_ten_lines_around_the_openai_sdk(self, nth: int) -> None:
         openai = pytest.importorskip("openai")
@@ -197,6 +199,7 @@ class TestServers:
         executable, *args = mcp_server.command(effects)
         return {"mcpServers": {"demo": {"command": executable, "args": args}}}
 
+    @pytest.mark.slow
     def test_killed_and_replayed(self, effects: Path) -> None:
         async def agent() -> list[Any]:
             async with durable.Toolset(sphinx_style, mcp=self.config(effects)) as tools:
@@ -229,6 +232,7 @@ class TestServers:
         ]
         assert not bench.notices
 
+    @pytest.mark.slow
     def test_a_server_that_dies_is_started_again(self, effects: Path) -> None:
         def agent() -> str:
             with durable.Toolset(mcp=self.config(effects)) as tools:
@@ -241,6 +245,7 @@ class TestServers:
         assert step.attempts == 2
         assert bench.execute_replay(agent) == "alive"
 
+    @pytest.mark.slow
     def test_progress(self, effects: Path) -> None:
         async def agent() -> str:
             async with durable.Toolset(mcp=self.config(effects)) as tools:
@@ -251,6 +256,7 @@ class TestServers:
         logs = [entry.meta for entry in bench.store.entries(bench.record.id) if entry.type == "log"]
         assert logs == [{"m": "part 1", "p": 0.5}, {"m": "part 2", "p": 1.0}]
 
+    @pytest.mark.slow
     def test_outside_a_run_over_several_loops(self, effects: Path) -> None:
         server = mcp_server.HttpServer(effects).start()
         try:
@@ -269,6 +275,7 @@ class TestServers:
             tools.load_sync()
         tools.close()
 
+    @pytest.mark.slow
     def test_a_url_that_nobody_serves(self) -> None:
         config = {"mcpServers": {"web": {"url": "http://127.0.0.1:9/mcp"}}}
 

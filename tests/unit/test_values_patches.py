@@ -54,6 +54,7 @@ def run(python: str, recorded: Any, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", list(interpreters()), ids=lambda path: path.split("/")[-3])
 def test_a_fresh_process_reads_what_the_first_one_read(python: str) -> None:
     """Every reading of the notebook's code comes back, typed and exact; without a record all would differ."""

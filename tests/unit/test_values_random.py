@@ -49,6 +49,7 @@ def merged(entries: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [pytest.param((), id="python"), NUMPY])
 def test_a_fresh_process_draws_what_the_first_one_drew(flags: tuple[str, ...]) -> None:
     """Whole replays and ones cut off at every kind of step draw the same numbers up to what was committed."""

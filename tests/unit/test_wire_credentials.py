@@ -182,6 +182,7 @@ def planted(draw: st.DrawFn) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
+@pytest.mark.slow
 @given(planted())
 def test_no_secret_in_json_gets_out_and_none_tells_calls_apart(pair: tuple[Any, Any]) -> None:
     """Wherever it is planted, and a new key is not a new call."""
@@ -192,6 +193,7 @@ def test_no_secret_in_json_gets_out_and_none_tells_calls_apart(pair: tuple[Any, 
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @given(
     NAMES,
     st.lists(st.tuples(st.text("abc", min_size=1, max_size=3), st.text(max_size=4)), max_size=4),

@@ -46,6 +46,7 @@ def split(data: bytes, cuts: list[int]) -> Iterator[bytes]:
     return (data[a:b] for a, b in itertools.pairwise(borders))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMS)
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=40))
 def test_streams_in_any_split(name: str, cuts: list[int]) -> None:
@@ -97,6 +98,7 @@ def test_nothing_raises(noise: bytes, name: str, encoding: str, at: int) -> None
     reader.summary()
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.text(max_size=3) | st.integers() | st.booleans(), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from(["choices", "delta", "content", "usage", "type", "message", "response", "item", "error", "candidates", "parts", "text", "output", "steps", "outputs", "bytes", "tool_calls", "function", "name"]), x, max_size=4), max_leaves=12), st.sampled_from(sorted(STREAMS)))  # fmt: skip
 def test_events_of_another_shape_are_left_alone(event: Any, name: str) -> None:
     """Known words in unknown places give no error, and the next event is read as ever."""

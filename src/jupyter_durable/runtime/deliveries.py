@@ -41,9 +41,9 @@ class Delivery:
         """Whether only its own loop is waited for."""
         return False
 
-    def patient(self) -> bool:
-        """Whether its loop is to come to rest first."""
-        return True
+    def patient(self, turns: int) -> bool:
+        """Whether its loop is to come to rest first, for which so many turns of it have been waited."""
+        return turns < RESTLESS
 
     def tell(self) -> None:
         """In the loop's own thread."""
@@ -162,7 +162,7 @@ class Deliveries:
         if head.loop is not loop or not (head.alone or self.others.others_rest()):
             loop.call_later(_LOOK, self._serve, loop, turns, context=contextvars.Context())
             return
-        if turns < RESTLESS and not at_rest(loop) and head.patient():
+        if head.patient(turns) and not at_rest(loop):
             loop.call_soon(self._serve, loop, turns + 1)
             return
         head.tell()

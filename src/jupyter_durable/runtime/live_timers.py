@@ -18,8 +18,10 @@ from typing import Any
 from jupyter_durable.journal.rung import Timer, tell
 from jupyter_durable.model import Draft
 from jupyter_durable.runtime.deliveries import Delivery
+from jupyter_durable.runtime.stirring import RESTLESS
 
-_PATIENCE = 0.005  # seconds by which a timer may be later than it is anyway
+_TURNS = 16  # of a loop that is to come to rest; after that it is waited for
+_PATIENCE = 0.005  # seconds: so much later may a timer be than it is anyway
 
 CallAt = Callable[..., asyncio.TimerHandle]
 
@@ -76,9 +78,9 @@ class Ring(Delivery):
         """Threads and other loops are not waited for."""
         return True
 
-    def patient(self) -> bool:
-        """Whether its loop is to come to rest first."""
-        return monotonic() < self._late
+    def patient(self, turns: int) -> bool:
+        """For a few turns, for most of what can be set off, however slow they are; else by the clock."""
+        return turns < _TURNS or (turns < RESTLESS and monotonic() < self._late)
 
     def tell(self) -> None:
         """In the loop's own thread."""
