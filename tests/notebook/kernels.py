@@ -174,7 +174,7 @@ class Kernel:
 
     def _connect(self) -> None:
         self.client = self.manager.blocking_client()
-        self.client.start_channels()
+        self.client.start_channels(hb=False)  # its thread takes a third of a second to end
         self.client.wait_for_ready(timeout=60)
 
     @property
