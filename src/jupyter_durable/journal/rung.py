@@ -22,9 +22,7 @@ Timer = tuple[int, int]
 
 COUNTED: Mapping[str, Any] = {"rings": 1}
 """In the entry with which a process takes a run up: it tells of its timers."""
-_LONGEST = (
-    256  # runs of equal timers before one entry: beyond that only how many of which, not in which order
-)
+_LONGEST = 256  # runs of equal timers before one entry: beyond that only how many of which (`mixed`)
 
 
 def counted(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,15 +37,23 @@ def tell(timers: Iterable[Timer], silent: Iterable[int]) -> dict[str, Any]:
     {'rung': [[20, 7, 2], [5, 8, 1]], 'silent': [3]}
     """
     rung = [(timer, sum(1 for _ in equal)) for timer, equal in groupby(timers)]
+    mixed: dict[str, Any] = {}
     if len(rung) > _LONGEST:
         many: Counter[Timer] = Counter()
         for timer, n in rung:
             many[timer] += n
-        rung = [*many.items()]
+        rung, mixed = [*many.items()], {"mixed": 1}
     return {
         **({"rung": [[*timer, n] for timer, n in rung]} if rung else {}),
+        **mixed,
         **({"silent": given} if (given := [*silent]) else {}),
     }
+
+
+def _spread(rung: Iterable[tuple[Timer, int]]) -> list[Timer]:
+    """So many of each, as evenly as they go off that only beat time."""
+    placed = sorted(((k + 1) / n, at, timer) for at, (timer, n) in enumerate(rung) for k in range(n))
+    return [timer for *_, timer in placed]
 
 
 class Rung:
@@ -73,8 +79,9 @@ class Rung:
     def fold(self, entry: Entry) -> None:
         """What one entry says."""
         meta = entry.meta
-        for ms, strand, n in meta.get("rung", ()):
-            self._timers += [(entry.seq, (ms, strand))] * n
+        rung = [((ms, strand), n) for ms, strand, n in meta.get("rung", ())]
+        timers = _spread(rung) if "mixed" in meta else (timer for timer, n in rung for _ in range(n))
+        self._timers += [(entry.seq, timer) for timer in timers]
         for number in meta.get("silent", ()):
             if (at := self._process + number - 1) < len(self._timers):
                 self._timers[at] = None
