@@ -275,6 +275,13 @@ class LoopTimers:
         first = self._first(limit)
         return None if first is None or not self._quiet(first.loop) else self._go_off(first, first.due)
 
+    def left(self, live: bool) -> LoopTimer | None:
+        """The first that is told of with what has all come to pass again, if the process is not yet `live`."""
+        if live or not self._rung or not self._order.exhausted or not self._is_told(self._index.head):
+            return None
+        timer = self._told(None, self._order.when(self._order.size - 1)) if self._order.size else None
+        return timer if timer is not None and timer.over else None
+
     def _is_told(self, seq: int) -> bool:
         """Whether the journal tells which timers went off before that entry."""
         if self._rung is None:
@@ -309,6 +316,7 @@ class LoopTimers:
             # Sleeps keep nothing back: a strand that only beats time must not make a replay as long as the run.
             if self._quiet(timer.loop) or timer.ripe:
                 self._gone.add(at)
+                timer.told = None  # nor is it told of again, though this process may be live by now
                 return self._go_off(timer, min(due, limit), -1 if seq is None else self._taken_up(seq))
             if timer.keeps_back(late):
                 return timer

@@ -16,7 +16,7 @@ from typing import Any
 
 from jupyter_durable.journal.keys import coroutine_key
 from jupyter_durable.runtime import spawn_threads
-from jupyter_durable.runtime.context import OVER, SCOPE, Scope, current_scope
+from jupyter_durable.runtime.context import OVER, SCOPE, Inside, Scope, current_scope
 
 Factory = Callable[..., Any]
 
@@ -142,6 +142,11 @@ class _Patches:
                 _leave_loops()
 
 
+def _is_a_tools_own(scope: Scope) -> bool:
+    """Whether that is the inside of a live attempt that has made no calls: nobody else waits for its timers."""
+    return scope.run.turns.open and isinstance(scope, Inside) and not scope.used
+
+
 def _patch_loops() -> Callable[[], None]:
     """A loop that is started inside a run (`asyncio.run` in a thread or a script) is adopted at once; timers are the run's."""
     cls: Any = asyncio.BaseEventLoop
@@ -159,7 +164,7 @@ def _patch_loops() -> Callable[[], None]:
         self: asyncio.BaseEventLoop, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         scope = SCOPE.get() if context is None else context.get(SCOPE)
-        if scope is None or type(self).time is not now:
+        if scope is None or type(self).time is not now or _is_a_tools_own(scope):
             return call_at(self, when, callback, *args, context=context)
         return scope.run.turns.set_timer(call_at, self, when, callback, args, context, scope.sign)
 

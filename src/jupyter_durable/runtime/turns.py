@@ -282,7 +282,8 @@ class Turns:
     def advance(self) -> None:
         """Let go on whoever may. Under the lock."""
         while self._waiters and (waiter := self._next()) is not None and self._at_rest(waiter):
-            if waiter.place >= 0 and (timer := self._timers.before(waiter.place)) is not None:
+            timer = self._timers.before(waiter.place) if waiter.place >= 0 else self._timers.left(self.open)
+            if timer is not None:
                 self._went(timer)  # what that sets off comes first
                 return
             self._grant(waiter, "turn")
@@ -353,7 +354,7 @@ class Turns:
     def _ring(self) -> None:
         """Let the timer go off whose turn it is, if nothing else can go on. Under the lock."""
         if self._in_real_time() or self._stirring.threads:
-            timer = self._timers.ripe()
+            timer = self._timers.left(self.open) or self._timers.ripe()
         elif self._stirring.loops:
             return
         elif self._next() is not None:  # it is kept back
