@@ -11,8 +11,16 @@ from jupyter_durable.runtime import quiet
 
 @pytest.fixture
 def others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that other tests have left in this process are none that something here waits for."""
-    before, is_known = set(threading.enumerate()), quiet._is_known
+    """Threads that other tests have left in this process, and those that they start, are none that something here waits for."""
+    own = {threading.main_thread()}
+    start, is_known = threading.Thread.start, quiet._is_known
+
+    def started(thread: threading.Thread) -> None:
+        if threading.current_thread() in own:
+            own.add(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
     monkeypatch.setattr(
-        quiet, "_is_known", lambda thread, running: thread in before or is_known(thread, running)
+        quiet, "_is_known", lambda thread, running: thread not in own or is_known(thread, running)
     )

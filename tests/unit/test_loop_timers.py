@@ -181,7 +181,7 @@ AGENTS = {shielded: 1, wait_for_some: 3, as_they_come: 2, event_in_time: 1, idle
 
 
 @pytest.fixture
-def somebody() -> Iterator[None]:
+def somebody(others: None) -> Iterator[None]:
     """A thread of which nobody knows what it does: it may be what code waits for."""
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
