@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -117,21 +117,26 @@ async def told(strands: list[list[Doing]]) -> tuple[list[str], list[str]]:
     return first, said
 
 
+def recorded(agent: Callable[[], Any], cut: int) -> tuple[str, Callable[[], str]]:
+    """What a run says that is recorded in one go, or in two; and what any replay of it does."""
+    session = Session(MemoryStore())
+    live = None
+    with crash_at("after-outcome", cut), suppress(Crash):
+        live = execute(session, session.new("story"), agent)
+    if live is None:
+        live = execute(session, session.resume(session.store.runs()[0]), agent)
+    return repr(live), lambda: repr(execute(session, session.replay(session.store.runs()[0]), agent))
+
+
 def once(strands: list[list[Doing]], cut: int) -> None:
     """Recorded in one go, or in two: it replays to what was told, at once."""
 
     async def agent() -> Any:
         return await told(strands)
 
-    store = MemoryStore()
-    session = Session(store)
-    live = None
-    with crash_at("after-outcome", cut), suppress(Crash):
-        live = execute(session, session.new("story"), agent)
-    if live is None:
-        live = execute(session, session.resume(store.runs()[0]), agent)
+    live, replayed = recorded(agent, cut)
     began = time.monotonic()
-    assert repr(execute(session, session.replay(store.runs()[0]), agent)) == repr(live)
+    assert replayed() == live
     assert time.monotonic() - began < 0.5, "the replay has slept"
 
 
@@ -179,15 +184,9 @@ def close_run_thing(strands: list[list[Doing]], cut: int, slot: float) -> None:
     async def agent() -> Any:
         return await raced(strands, slot)
 
-    store = MemoryStore()
-    session = Session(store)
-    live = None
-    with crash_at("after-outcome", cut), suppress(Crash):
-        live = execute(session, session.new("race"), agent)
-    if live is None:
-        live = execute(session, session.resume(store.runs()[0]), agent)
+    live, replayed = recorded(agent, cut)
     for _ in range(2):
-        assert repr(execute(session, session.replay(store.runs()[0]), agent)) == repr(live)
+        assert replayed() == live
 
 
 async def raced(strands: list[list[Doing]], slot: float) -> tuple[list[str], list[str]]:

@@ -50,6 +50,16 @@ def tell(timers: Iterable[Timer], silent: Iterable[int]) -> dict[str, Any]:
     }
 
 
+def together(meta: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The meta of an entry that may tell of timers already, for it was not written then, and of `more`.
+
+    >>> together({"s": "completed", "rung": [[20, 7, 1]]}, {"rung": [[5, 8, 1]]})
+    {'s': 'completed', 'rung': [[20, 7, 1], [5, 8, 1]]}
+    """
+    lists = {name: [*meta[name], *more[name]] for name in ("rung", "silent") if name in meta and name in more}
+    return {**meta, **more, **lists}
+
+
 def _spread(rung: Iterable[tuple[Timer, int]]) -> list[Timer]:
     """So many of each, as evenly as they go off that only beat time."""
     placed = sorted(((k + 1) / n, at, timer) for at, (timer, n) in enumerate(rung) for k in range(n))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from jupyter_durable.runtime.run import LiveRun
     from jupyter_durable.runtime.values import Values
 
-SIGNS = 0xFFFFFF
 OVER = "over"
 """The owner of a strand whose task has ended: nobody."""
 
@@ -62,7 +61,7 @@ class Scope:
             while strand.parent is not None:
                 keys.append(strand.key)
                 strand = strand.parent
-            self._sign = crc32("/".join(keys).encode()) & SIGNS
+            self._sign = crc32("/".join(keys).encode())
         return self._sign
 
     def forget_readings(self, *, cut: bool) -> None:

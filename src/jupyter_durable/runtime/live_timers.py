@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from time import monotonic  # not as it is patched while a run is live
-from typing import Any
+from typing import Any, NamedTuple
 
-from jupyter_durable.journal.rung import Timer, tell
+from jupyter_durable.journal.rung import Timer, tell, together
 from jupyter_durable.model import Draft
 from jupyter_durable.runtime.deliveries import Delivery
 from jupyter_durable.runtime.stirring import RESTLESS
@@ -26,9 +27,20 @@ _PATIENCE = 0.005  # seconds: so much later may a timer be than it is anyway
 CallAt = Callable[..., asyncio.TimerHandle]
 
 
-def features(when: float, strand: int | None) -> Timer | None:
-    """What a timer is told by that is set now by the strand of that sign; None if nobody is told of it."""
-    return None if strand is None else (round((when - monotonic()) * 1000), strand)
+class Asked(NamedTuple):
+    """A timer to be set, by the loop's own `call_at`. `strand`: the sign of the one that sets it (see `Scope.sign`)."""
+
+    call_at: CallAt
+    loop: asyncio.AbstractEventLoop
+    when: float
+    callback: Any
+    args: Any
+    context: Context | None
+    strand: int | None
+
+    def told(self) -> Timer | None:
+        """What it is told by, if it is set now; None if nobody is told of it."""
+        return None if self.strand is None else (round((self.when - monotonic()) * 1000), self.strand)
 
 
 class Ring(Delivery):
@@ -104,19 +116,10 @@ class LiveTimers:
         self._silent: deque[int] = deque()  # of those that entries have told of
         self._told = 0
 
-    def set(
-        self,
-        call_at: CallAt,
-        loop: asyncio.AbstractEventLoop,
-        when: float,
-        callback: Any,
-        args: Any,
-        context: Any,
-        strand: int | None,
-    ) -> asyncio.TimerHandle:
-        """As `loop.call_at`, which is `call_at`."""
-        ring = Ring(self, loop, callback, args, features(when, strand))
-        ring.handle = call_at(loop, when, ring, context=context)
+    def set(self, asked: Asked) -> asyncio.TimerHandle:
+        """As `loop.call_at` does."""
+        ring = Ring(self, asked.loop, asked.callback, asked.args, asked.told())
+        ring.handle = asked.call_at(asked.loop, asked.when, ring, context=asked.context)
         return ring.handle
 
     def go_off(
@@ -161,4 +164,4 @@ class LiveTimers:
         while self._silent:
             silent.append(self._silent.popleft())
         last = drafts[-1]
-        return [*drafts[:-1], last._replace(meta={**last.meta, **tell(rung, silent)})]
+        return [*drafts[:-1], last._replace(meta=together(last.meta, tell(rung, silent)))]

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from jupyter_durable.journal.index import Index
 from jupyter_durable.journal.order import Order
 from jupyter_durable.journal.rung import Timer
-from jupyter_durable.runtime.live_timers import CallAt, LiveTimers, features
+from jupyter_durable.runtime.live_timers import Asked, LiveTimers
 
 _LATE = 1.0  # seconds after which a timer that has not gone off is in a loop that is blocked
 _ROUNDED = 0.0005  # seconds: a selector wakes its loop at the next whole millisecond
@@ -213,22 +213,13 @@ class LoopTimers:
             self._last = place
             self._since = monotonic()
 
-    def set(
-        self,
-        call_at: CallAt,
-        loop: Loop,
-        when: float,
-        callback: Any,
-        args: Any,
-        context: Any,
-        strand: int | None,
-    ) -> asyncio.TimerHandle:
-        """Set a timer of the run's, by the loop's own `call_at`."""
-        took = round(when - monotonic(), 3)
-        after = when - self._since + _ROUNDED
-        timer = LoopTimer(self, loop, callback, args, self._mark(), after, features(when, strand))
+    def set(self, asked: Asked) -> asyncio.TimerHandle:
+        """Set a timer of the run's."""
+        took = round(asked.when - monotonic(), 3)
+        after = asked.when - self._since + _ROUNDED
+        timer = LoopTimer(self, asked.loop, asked.callback, asked.args, self._mark(), after, asked.told())
         timer.due = self._newest[took] = max(timer.due, self._newest.get(took, 0.0))
-        timer.handle = call_at(loop, when, timer, context=context)
+        timer.handle = asked.call_at(asked.loop, asked.when, timer, context=asked.context)
         self._count += 1
         heappush(self._heap, (timer.due, self._count, timer))
         if len(self._heap) > self._most:  # most timeouts are cancelled, and hold what they would have told

@@ -17,6 +17,7 @@ from typing import Any
 from jupyter_durable.journal.keys import coroutine_key
 from jupyter_durable.runtime import spawn_threads
 from jupyter_durable.runtime.context import OVER, SCOPE, Inside, Scope, current_scope
+from jupyter_durable.runtime.live_timers import Asked
 
 Factory = Callable[..., Any]
 
@@ -166,7 +167,7 @@ def _patch_loops() -> Callable[[], None]:
         scope = SCOPE.get() if context is None else context.get(SCOPE)
         if scope is None or type(self).time is not now or _is_a_tools_own(scope):
             return call_at(self, when, callback, *args, context=context)
-        return scope.run.turns.set_timer(call_at, self, when, callback, args, context, scope.sign)
+        return scope.run.turns.set_timer(Asked(call_at, self, when, callback, args, context, scope.sign))
 
     def now(self: asyncio.BaseEventLoop) -> float:
         scope = SCOPE.get()

@@ -24,12 +24,12 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
 from time import monotonic  # what the loops' own clocks are
-from typing import Any, Literal
+from typing import Literal
 
 from jupyter_durable.clock import Clock
 from jupyter_durable.journal.engine import Engine
 from jupyter_durable.journal.index import RecordedStep
-from jupyter_durable.runtime.live_timers import CallAt, LiveTimers
+from jupyter_durable.runtime.live_timers import Asked, LiveTimers
 from jupyter_durable.runtime.loop_timers import LoopTimer, LoopTimers, sleep_apart
 from jupyter_durable.runtime.moving import BLOCKED
 from jupyter_durable.runtime.quiet import is_quiet
@@ -314,28 +314,14 @@ class Turns:
         with self._lock:
             return self._timers.ahead()
 
-    def set_timer(
-        self,
-        call_at: CallAt,
-        loop: asyncio.AbstractEventLoop,
-        when: float,
-        callback: Any,
-        args: Any,
-        context: Any,
-        strand: int | None,
-    ) -> asyncio.TimerHandle:
-        """As `loop.call_at` does; while the run is replayed the timer goes off at its turn.
-
-        `strand`: the sign of the one that sets it (see `Scope.sign`).
-        """
+    def set_timer(self, asked: Asked) -> asyncio.TimerHandle:
+        """As `loop.call_at` does; while the run is replayed the timer goes off at its turn."""
         with self._lock:
-            when -= self._timers.ahead()
+            asked = asked._replace(when=asked.when - self._timers.ahead())
             if self._in_real_time():
-                set_timer = self._timers.live.set
-            else:
-                self._stirring.stir(loop)
-                set_timer = self._timers.set
-            return set_timer(call_at, loop, when, callback, args, context, strand)
+                return self._timers.live.set(asked)
+            self._stirring.stir(asked.loop)
+            return self._timers.set(asked)
 
     def _in_real_time(self) -> bool:
         return self.open or (self._order.exhausted and self.ends is None)
