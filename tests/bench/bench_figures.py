@@ -26,6 +26,7 @@ from bench_kit import (
     seconds,
     session_in,
 )
+from bench_least import LeastStep
 from bench_yardstick import lookup, slowness
 
 import jupyter_durable as durable
@@ -37,6 +38,10 @@ _BODY = json.dumps(RESULT).encode()
 @durable.tool
 def read(topic: int) -> dict[str, Any]:
     """A tool that costs nothing."""
+    return RESULT
+
+
+def _read(topic: int) -> dict[str, Any]:
     return RESULT
 
 
@@ -75,6 +80,39 @@ def sync_step(place: Path) -> Figure:
         turns = in_turns(floor, ours, 15)
     bare.close()
     return Figure("sequential sync step, 1 KB result", *turns.each(_BLOCK), turns.ratio, 1.6)
+
+
+def sync_step_least(place: Path) -> Figure:
+    """The same step against the least that it must write (`bench_least`): what the engine adds to the journal."""
+    bare, least = BareSqlite(place), LeastStep(place)
+
+    def commit() -> None:
+        for _ in range(_BLOCK):
+            bare.commit(_BODY)
+
+    def floor() -> None:
+        for topic in range(_BLOCK):
+            least(_read, topic)
+
+    def ours() -> None:
+        for topic in range(_BLOCK):
+            read(topic)
+
+    with session_in(place) as session, live(session):
+        ours()
+        floor()
+        share = in_turns(commit, floor, 7).ratio
+        turns = in_turns(floor, ours, 15)
+    bare.close()
+    least.close()
+    floor_us, ours_us = turns.each(_BLOCK)
+    return Figure(
+        "the same, beside the least a step must write",
+        f"{floor_us} ({share:.2f} commits)",
+        ours_us,
+        turns.ratio,
+        1.35,
+    )
 
 
 def async_step(place: Path) -> Figure:
@@ -389,6 +427,7 @@ ALL = {
     figure.__name__: figure
     for figure in (
         sync_step,
+        sync_step_least,
         async_step,
         concurrent_steps,
         replay_sync,

@@ -175,7 +175,22 @@ class Kernel:
     def _connect(self) -> None:
         self.client = self.manager.blocking_client()
         self.client.start_channels(hb=False)  # its thread takes a third of a second to end
-        self.client.wait_for_ready(timeout=60)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self, timeout: float = 60) -> None:
+        # Not the client's `wait_for_ready`: that ends with a fifth of a second of silence.
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.client.session.msg("kernel_info_request")
+            reply = self.replies[message["header"]["msg_id"]] = Reply(message["header"]["msg_id"])
+            self.client.shell_channel.send(message)
+            try:
+                self._pump(lambda reply=reply: reply.idle, reply, 0.5)
+            except TimeoutError:  # it has not begun, or did before anybody listened
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     @property
     def pid(self) -> int:

@@ -22,7 +22,7 @@ from jupyter_durable.testing import call, reply, slow
 def script(request):
     name = request.api.partition(".")[0]
     if request.stream:
-        return [slow(delay=0.03), reply(" ".join(f"{name}-{n}" for n in range(8)))]
+        return [slow(delay=0.03), reply(" ".join(f"{name}-{n}" for n in range(24)))]  # most of it is still to come where a test kills
     if request.tools and not request.turn:
         return reply(tool_calls=[call("search", q="leases"), call("search", q="fencing tokens")])
     return reply(f"{name} has read: {' '.join(sorted(request.results.values()))}")

@@ -14,6 +14,7 @@ import asyncio, os, signal, threading, time
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_durable.kernel import bracket
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 log = []
 
 class Host:

@@ -55,8 +55,8 @@ def notebook(folder: Path, *cells: str) -> Path:
 
 
 def run(path: Path) -> tuple[JobReport, Any]:
-    """The report and the output notebook of a job in its own store."""
-    report = run_job(open_job(path, store=str(path.parent / "journal.db")))
+    """The report and the output notebook of a job in its own store; where it waits, it is soon parked."""
+    report = run_job(open_job(path, store=str(path.parent / "journal.db")), park_after=0.5)
     return report, nbformat.read(report.output, as_version=4)
 
 

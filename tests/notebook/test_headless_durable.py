@@ -253,7 +253,7 @@ def test_a_job_that_waits_exits_with_75_and_goes_on_when_decided(
         '@durable.tool(effect="unsafe")\ndef send(to):\n    line(f"send {to}")\n    die("cut off")\n    return "now"\n'
         "x = work(1), send('me')\nx",
     )
-    waiting, nb = run(path)
+    waiting, nb = run(path, park_after=0.5)
 
     assert (waiting.status, waiting.exit_code, waiting.restarts) == ("waiting", 75, 1)
     assert [r["status"] for r in waiting.runs] == ["waiting"]

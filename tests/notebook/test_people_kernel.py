@@ -263,7 +263,7 @@ def test_a_job_parks_and_goes_on_when_somebody_has_said_so(
     url = str(tmp_path / "journal.db")
     monkeypatch.setenv("JUPYTER_DURABLE_STORE", url)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
-    report = run_job(open_job(tmp_path / "nb.ipynb", store=url))
+    report = run_job(open_job(tmp_path / "nb.ipynb", store=url), park_after=2.0)
     assert (report.status, report.exit_code) == ("waiting", 75)
     assert "approval of step 1.1 send" in str(report)
     with open_store(url) as store:

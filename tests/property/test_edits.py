@@ -242,7 +242,7 @@ def test_an_edited_agent_ends_as_one_that_was_always_so(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(relaxed, max_examples=1000)
+@settings(relaxed, max_examples=500)
 @given(trees(compound, 6), cut_off, changes, labels, st.integers(0, 100))
 def test_an_edited_agent_thoroughly(tree: Node, first: Any, changes: Any, names: str, seed: int) -> None:
     """The same for longer."""

@@ -102,7 +102,7 @@ def test_a_fork_that_changes_nothing_ends_as_its_parent(tree: Node, pick: int, s
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(relaxed, max_examples=400)
+@settings(relaxed, max_examples=250)
 @given(trees.filter(steady), st.integers(0, 1000), st.integers(0, 1000))
 def test_a_fork_that_changes_nothing_thoroughly(tree: Node, pick: int, seed: int) -> None:
     """The same for longer."""

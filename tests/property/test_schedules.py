@@ -287,7 +287,7 @@ def test_any_agent(tree: Node, plan: list[tuple[str, int]], seed: int, unique: b
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(relaxed, max_examples=1000)
+@settings(relaxed, max_examples=700)
 @runs
 def test_any_agent_thoroughly(tree: Node, plan: list[tuple[str, int]], seed: int, unique: bool) -> None:
     """The same for a minute, that a night's work of examples may be found in a week of them."""

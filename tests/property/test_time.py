@@ -216,7 +216,7 @@ def test_the_first_is_the_first_again(strands: list[list[Doing]], cut: int, slot
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(relaxed, max_examples=1000)
+@settings(relaxed, max_examples=400)
 @given(photo_finishes(), st.integers(1, 8), st.sampled_from((0.0003, 0.001, 0.002)))
 def test_the_first_is_the_first_again_thoroughly(strands: list[list[Doing]], cut: int, slot: float) -> None:
     """The same for longer."""
