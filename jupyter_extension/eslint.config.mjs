@@ -2,10 +2,10 @@ import tseslint from "typescript-eslint";
 
 export default tseslint.config(
   { ignores: ["lib", "node_modules", "src/types.ts"] },
-  ...tseslint.configs.recommendedTypeChecked.map((config) => ({ ...config, files: ["src/**/*.ts"] })),
+  ...tseslint.configs.recommendedTypeChecked.map((config) => ({ ...config, files: ["src/**/*.ts", "timeline/**/*.ts"] })),
   {
-    files: ["src/**/*.ts"],
-    languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },
+    files: ["src/**/*.ts", "timeline/**/*.ts"],
+    languageOptions: { parserOptions: { project: ["./tsconfig.json", "./timeline/tsconfig.json"], tsconfigRootDir: import.meta.dirname } },
     rules: {
       "@typescript-eslint/consistent-type-imports": ["error", { disallowTypeAnnotations: false }],
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],

@@ -1,4 +1,4 @@
-// The renderer that the kernel's widget has, too; tools/compile.mjs puts it beside this.
+// The renderer (../timeline) that the kernel's widget has, too; tools/compile.mjs builds it, and puts it beside this.
 
 import type { Page } from "./types.js";
 

@@ -1,0 +1,6 @@
+// A style sheet is its text.
+
+declare module "*.css" {
+  const text: string;
+  export default text;
+}
