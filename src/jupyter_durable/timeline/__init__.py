@@ -5,7 +5,7 @@ feed      journal -> rows, followed: only what is new is folded and told (foldin
 inert     stored values as people may look at them: nothing imported, unpickled or called
 values    one of them in full, in pages
 bundle    rows as a MIME bundle: our type, inert HTML, text
-widget    the live timeline; timeline.js draws it, here and in the Lab extension
+widget    the live timeline; timeline.js draws it, here and in the Lab extension (built from jupyter_extension/timeline)
 view      journal -> steps, plans, counts: for `store.steps()`, the command line and `%durable`
 costs     what was spent, in words
 
