@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from cases import Case
-from pages import FLAGS, Handler, Harness, Lab, Notebook
+from pages import FLAGS, Handler, Harness, Lab, Notebook, missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,13 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.fspath).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.slow)
-
-
-def missing(what: str) -> None:
-    """Skip, saying why; in CI, where everything must be there, fail."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(f"{what} is needed here (CI)")
-    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(scope="module")

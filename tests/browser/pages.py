@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "src" / "jupyter_durable" / "labextension"
 SCRIPT = ROOT / "src" / "jupyter_durable" / "timeline" / "timeline.js"
@@ -37,6 +39,13 @@ def shot(page: Any, name: str) -> None:
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+def missing(what: str) -> None:
+    """Skip, saying why; in CI, where everything must be there, fail."""
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"{what} is needed here (CI)")
+    pytest.skip(f"{what} is not installed")
 
 
 # -- the renderer alone ---

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import ROOT, shot
-
-from conftest import missing
+from pages import ROOT, missing, shot
 
 APP = """
 import marimo

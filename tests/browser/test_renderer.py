@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import synthetic
 from attacks import ATTACKS
-from pages import Harness, shot
-
-from conftest import missing
+from pages import Harness, missing, shot
 
 LIMIT_OPEN = 300.0  # ms
 LIMIT_FRAME = 50.0
@@ -165,12 +164,9 @@ def test_scrolling_holds_its_frames(harness: Harness, count: int) -> None:
         "window.draws = []; const t = window.view.timeline, draw = t.draw.bind(t);"
         "t.draw = () => { const a = performance.now(); draw(); t.grid.offsetHeight; window.draws.push(performance.now() - a); }"
     )
-    gaps = _again(lambda: harness.page.evaluate(_SCROLL, 2311), lambda gaps: gaps[_MOST] < LIMIT_FRAME)
-    assert gaps[_MOST] < LIMIT_FRAME, gaps[-15:]
+    _holds(harness, lambda: harness.page.evaluate(_SCROLL, 2311)[_MOST])
     ours = sorted(harness.page.evaluate("window.draws"))
-    assert ours[len(ours) // 2] < 16.7, (
-        ours
-    )  # ms of script and layout: a frame's, whatever else the machine does
+    assert ours[len(ours) // 2] < 16.7 * _slowness(harness), ours  # ms of script and layout
 
 
 def test_lanes_of_ten_thousand_steps(harness: Harness) -> None:
@@ -179,32 +175,49 @@ def test_lanes_of_ten_thousand_steps(harness: Harness) -> None:
     harness.page.get_by_text("Lanes", exact=True).click()
     harness.page.wait_for_timeout(200)
     shot(harness.page, "10000-lanes")
-    took = _again(
+    _holds(
+        harness,
         lambda: harness.page.evaluate(
             """() => { const t = window.view.timeline; const times = [];
                for (let n = 0; n < 10; n++) { t.setZoom(n / 40, 1 - n / 40); const a = performance.now(); t.draw(); times.push(performance.now() - a); }
-               return times.sort((a, b) => a - b); }"""
+               return times.sort((a, b) => a - b)[5]; }"""
         ),
-        lambda times: times[5] < LIMIT_FRAME,
     )
-    assert took[5] < LIMIT_FRAME, took
 
 
-def _again(measure: Any, good: Any) -> Any:
-    found = measure()
-    for _ in range(3):
-        if good(found):
-            break
-        found = measure()
-    return found
+def _holds(harness: Harness, measure: Callable[[], float]) -> None:
+    """What is measured (ms) takes no longer than a frame may, as slow as the machine is at that moment; four tries."""
+    found = []
+    for _ in range(4):
+        found.append((measure(), LIMIT_FRAME * _slowness(harness)))
+        if found[-1][0] < found[-1][1]:
+            return
+    raise AssertionError(f"ms, and the limit: {found}")
+
+
+def _slowness(harness: Harness) -> float:
+    """How many times longer than at best a piece of work takes in nine of ten frames: 1 on a machine of its own."""
+    return float(
+        harness.page.evaluate(
+            """async () => {
+              const times = [];
+              for (let n = 0; n < 60; n++) {
+                await new Promise((done) => requestAnimationFrame(done));
+                const a = performance.now(); let x = 0;
+                for (let i = 0; i < 3e6; i++) x += Math.sqrt(i);
+                times.push(performance.now() - a + 0 * x);
+              }
+              times.sort((a, b) => a - b);
+              return times[53] / times[0]; }"""
+        )
+    )
 
 
 def test_a_thousand_events_a_second(harness: Harness) -> None:
     """Three seconds of pages as a live feed sends them (20 a second, 50 rows each): frames keep coming."""
     harness.mount(synthetic.page(2_000))
-    gaps = _again(lambda: _stream(harness), lambda gaps: gaps[-10] < LIMIT_FRAME)
+    _holds(harness, lambda: _stream(harness)[-10])
     assert harness.page.evaluate("window.view.timeline.rows.length") >= 5_000
-    assert gaps[-10] < LIMIT_FRAME, gaps[-15:]
 
 
 def _stream(harness: Harness) -> list[float]:

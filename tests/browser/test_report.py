@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from attacks import ATTACKS
-from pages import shot
+from pages import missing, shot
 
 import jupyter_durable as durable
-from conftest import missing
 from jupyter_durable.export import export
 from jupyter_durable.session import Session, Store
 from jupyter_durable.store.memory import MemoryStore

@@ -336,10 +336,10 @@ def test_usual_cell_is_fast() -> None:
     ours, floor = [], []
     for attempt in range(7):
         text = f"{cell}\nz = {attempt}"  # never the same, so that nothing is remembered
-        start = time.perf_counter()
+        start = time.thread_time()  # others may have the processor meanwhile
         book.identify(text)
-        then = time.perf_counter()
+        then = time.thread_time()
         compile(text, "cell", "exec")
         ours.append(then - start)
-        floor.append(time.perf_counter() - then)
+        floor.append(time.thread_time() - then)
     assert min(ours) < 10 * min(floor)
