@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import threading
 import time
@@ -16,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 from runs import Bench
 
 GAP = 0.03
+COMPRESSED = ["/gzip", *(["/br"] if importlib.util.find_spec("brotli") else [])]
+"""What clients of this environment can undo."""
 
 
 class Server(ThreadingHTTPServer):
@@ -58,7 +61,7 @@ def serving() -> Iterator[Server]:
 class _Handler(BaseHTTPRequestHandler):
     """
     /json?x=1            a small JSON body, of known length; says which hit it is
-    /gzip /big /cookie   the same compressed; 2 MB; with a cookie
+    /gzip /br /big /cookie   the same compressed, by brotli if that is installed; 2 MB; with a cookie
     /long?mb=40          so many MB of unknown length
     /stream?n=5          n server-sent events and [DONE], GAP seconds apart (gap=…, gzip=1)
     /linger?s=1          2 events and [DONE]; the end comes after so long
@@ -116,6 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _gzip(self, query: dict[str, str], hit: int) -> None:
         body = gzip.compress(json.dumps({"hit": hit, "text": "x" * 500}).encode())
         self._answer(200, body, content_type="application/json", content_encoding="gzip")
+
+    def _br(self, query: dict[str, str], hit: int) -> None:
+        import brotli
+
+        body = brotli.compress(json.dumps({"hit": hit, "text": "x" * 500}).encode())
+        self._answer(200, body, content_type="application/json", content_encoding="br")
 
     def _big(self, query: dict[str, str], hit: int) -> None:
         self._answer(200, bytes(range(256)) * 8000, content_type="application/octet-stream")

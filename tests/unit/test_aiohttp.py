@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from http_server import GAP, Server
+from http_server import COMPRESSED, GAP, Server
 from runs import Bench
 from sdks import Gemini
 
@@ -27,7 +27,7 @@ def same(bench: Bench, server: Server, fn: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["/json", "/gzip", "/big", "/chunks", "/status?code=404", "/redirect", "/cookie"]
+    "path", ["/json", *COMPRESSED, "/big", "/chunks", "/status?code=404", "/redirect", "/cookie"]
 )
 def test_a_session_gets_the_response_it_got(bench: Bench, server: Server, path: str) -> None:
     """Status, reason, headers, cookies and content, through redirects."""

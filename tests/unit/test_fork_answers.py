@@ -347,6 +347,7 @@ CLIENTS = [_httpx, _httpx_streamed, _requests, _aiohttp]
         ("/json", {"x": "ü"}, 200, "json", '{"x": "ü"}'),
         ("/json", '{"x": 2}', 200, "json", '{"x": 2}'),
         ("/gzip", [1], 200, "json", "[1]"),
+        ("/br", [1], 200, "json", "[1]"),
         ("/chunks?n=3", "other", 200, "text/plain", "other"),
         ("/chunks?n=3", {"a": 1}, 200, "json", '{"a": 1}'),
         ("/stream?n=3", b"data: 1\n\n", 200, "event-stream", "data: 1\n\n"),

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
-from http_server import GAP, Server
+from http_server import COMPRESSED, GAP, Server
 from runs import Bench
 
 import jupyter_durable as durable
@@ -40,7 +40,7 @@ def same(bench: Bench, server: Server, fn: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["/json", "/gzip", "/big", "/chunks", "/status?code=404", "/redirect", "/cookie"]
+    "path", ["/json", *COMPRESSED, "/big", "/chunks", "/status?code=404", "/redirect", "/cookie"]
 )
 def test_a_response_replays_byte_for_byte(bench: Bench, server: Server, lib: Any, path: str) -> None:
     """Status, reason, version, headers, cookies and content, through redirects."""
@@ -64,7 +64,7 @@ def test_a_response_replays_byte_for_byte(bench: Bench, server: Server, lib: Any
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["/json", "/gzip", "/big", "/chunks", "/redirect"])
+@pytest.mark.parametrize("path", ["/json", *COMPRESSED, "/big", "/chunks", "/redirect"])
 def test_async_too(bench: Bench, server: Server, lib: Any, path: str) -> None:
     """An async client."""
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import brotli
 import httpx
 import pytest
 import zstandard
@@ -356,6 +357,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
     "zstandard": lambda data: zstandard.ZstdCompressor().compress(data),
+    "brotli": brotli.compress,
     "zip": zipped,
     "twice": lambda data: gzip.compress(lzma.compress(data), mtime=0),
 }
@@ -382,7 +384,7 @@ def test_compressed_bytes_without_one_are_stored_as_they_are(how: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstandard", "zip", "twice"])
+@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstandard", "brotli", "zip", "twice"])
 def test_a_bomb_is_looked_into_no_further_than_its_beginning(how: str) -> None:
     """What grows to 64 MB is not unpacked whole."""
     bomb = PACKED[how](bytes(64 << 20)) if how != "twice" else PACKED["xz"](PACKED["gzip"](bytes(64 << 20)))

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import brotli
 import httpx
 import nbformat
 import pydantic
@@ -129,6 +130,7 @@ BODIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "stored": ("gzip", lambda data: gzip.compress(data, 0, mtime=0)),
     "twice": ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data, mtime=0), mtime=0)),
     "deflate": ("deflate", deflated),
+    "br": ("br", brotli.compress),
     "zstd": ("zstd", zstandard.ZstdCompressor().compress),
     "unknown": ("x-reversed", lambda data: data[::-1]),
 }

@@ -10,7 +10,7 @@ import pytest
 import requests
 import requests.adapters
 import urllib3
-from http_server import GAP, Server
+from http_server import COMPRESSED, GAP, Server
 from runs import Bench
 from sdks import Bedrock
 
@@ -30,7 +30,7 @@ def same(bench: Bench, server: Server, fn: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["/json", "/gzip", "/big", "/chunks", "/status?code=404", "/redirect", "/cookie"]
+    "path", ["/json", *COMPRESSED, "/big", "/chunks", "/status?code=404", "/redirect", "/cookie"]
 )
 def test_requests_gets_the_response_it_got(bench: Bench, server: Server, path: str) -> None:
     """Status, reason, headers, cookies and content, through redirects; a session made before the run."""
@@ -55,7 +55,7 @@ def test_requests_gets_the_response_it_got(bench: Bench, server: Server, path: s
         assert found[6] == {"session": "planted-secret-cookie"}
 
 
-@pytest.mark.parametrize("path", ["/json", "/gzip", "/big", "/chunks"])
+@pytest.mark.parametrize("path", ["/json", *COMPRESSED, "/big", "/chunks"])
 @pytest.mark.parametrize("preload", [True, False])
 def test_urllib3_alone(bench: Bench, server: Server, path: str, preload: bool) -> None:
     """A pool manager, decoding or not, read whole or in pieces."""

@@ -9,7 +9,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from wire_streams import (
@@ -70,7 +72,10 @@ def test_streams_in_any_split(name: str, cuts: list[int]) -> None:
     assert summary["priced"] is (described.provider != "local")
 
 
-@given(st.sampled_from(["gzip", "deflate", "raw deflate"]), st.lists(st.integers(0, 10**6), max_size=20))
+@given(
+    st.sampled_from(["gzip", "deflate", "raw deflate", "br", "zstd"]),
+    st.lists(st.integers(0, 10**6), max_size=20),
+)
 def test_compressed_streams(how: str, cuts: list[int]) -> None:
     """Compression is undone as far as the bytes go."""
     body = sse(*CHAT_EVENTS, "[DONE]")
@@ -78,6 +83,8 @@ def test_compressed_streams(how: str, cuts: list[int]) -> None:
         "gzip": gzip.compress(body),
         "deflate": zlib.compress(body),
         "raw deflate": zlib.compress(body, wbits=-15),
+        "br": brotli.compress(body),
+        "zstd": zstandard.ZstdCompressor().compress(body),
     }[how]
     reader = Reader(CHAT, 200, [*SSE, ("Content-Encoding", how.split()[-1])])
     for piece in split(packed, cuts):

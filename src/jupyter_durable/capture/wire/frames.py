@@ -14,7 +14,7 @@ import codecs
 import importlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 LIMIT = 1 << 27
@@ -71,11 +71,18 @@ def _brotli() -> _Decompressor:
             inner = importlib.import_module(name).Decompressor()
         except ImportError:
             continue
-        if not hasattr(inner, "decompress"):
-            inner.decompress = inner.process
-        found: _Decompressor = inner
-        return found
+        return _Brotli(inner.process)
     raise Unreadable("br")
+
+
+class _Brotli:
+    """Its libraries have another name for it, and objects that take no other."""
+
+    def __init__(self, process: Callable[[bytes], bytes]) -> None:
+        self._process = process
+
+    def decompress(self, data: bytes, /) -> bytes:
+        return self._process(data)
 
 
 def _zstd() -> _Decompressor:
