@@ -24,7 +24,7 @@ from jupyter_durable.capture.wire import bodies, prices
 from jupyter_durable.capture.wire.answers import APIS, Answer
 from jupyter_durable.capture.wire.credentials import HIDDEN, is_exchange, is_secret_name, meet, split_url
 from jupyter_durable.capture.wire.formats import recognise
-from jupyter_durable.capture.wire.frames import Frames, Inflater, Unreadable, frames
+from jupyter_durable.capture.wire.frames import Frames, Inflater, frames
 from jupyter_durable.capture.wire.usage import tokens
 
 Headers = Iterable[tuple[str, str]]
@@ -162,7 +162,7 @@ class Reader:
         fields = {name.lower(): value for name, value in headers}
         try:
             self._inflater = Inflater(fields.get("content-encoding", ""))
-        except Unreadable:
+        except Exception:  # noqa: BLE001 - besides `Unreadable`, whatever a library of another release may raise
             return
         self._frames = frames(fields.get("content-type", ""))
         if described.api == "invoke":
