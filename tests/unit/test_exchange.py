@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -464,3 +466,32 @@ def test_a_request_that_diverges_says_where(bench: Bench, server: Server) -> Non
     with pytest.raises(DivergenceError) as caught:
         bench.execute_replay(agent)
     assert "q=1' recorded" in caught.value.difference.splitlines()[0]
+
+
+def test_what_a_library_asks_for_while_it_is_imported_is_no_step(
+    bench: Bench, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor in a thread that it starts: another life of the run in this process finds it imported, and asks for nothing."""
+    from jupyter_durable.runtime import local
+
+    (tmp_path / "asks_at_import.py").write_text(
+        "import threading\nimport httpx\n"
+        f"def ask(n):\n    httpx.get(f'{server.url}/json?import={{n}}')\n"
+        "ask(1)\nthread = threading.Thread(target=ask, args=(2,))\nthread.start()\nthread.join()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(local, "_installed", lambda: (f"{tmp_path}/",))
+
+    def agent() -> Any:
+        import asks_at_import  # noqa: F401
+
+        return httpx.get(f"{server.url}/json?own=1").json()["hit"]
+
+    assert bench.new(agent) == 1
+    assert server.total == 3
+    assert [step.name for step in bench.steps()] == [f"GET {server.url.removeprefix('http://')}/json"]
+    assert bench.execute_replay(agent) == 1
+    assert server.total == 3
+    sys.modules.pop("asks_at_import")
+    assert bench.execute_replay(agent) == 1
+    assert server.total == 5

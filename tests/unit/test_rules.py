@@ -419,3 +419,30 @@ def test_what_a_strand_reads_before_its_first_call_is_the_same_again() -> None:
 
     value = bench.new(agent)
     assert bench.execute_replay(agent) == value
+
+
+def test_which_of_equal_strands_goes_on_may_be_chance() -> None:
+    """Frameworks take their workers from sets: another of them makes the call now, and it is answered all the same."""
+    bench = Bench()
+    ask = bench.tool(lambda text: text.upper(), name="ask")
+    chosen = [2]
+
+    async def worker(turn: list[int]) -> str | None:
+        uuid.uuid4()  # so that all of them are in the journal
+        turn[0] += 1
+        await asyncio.sleep(0)
+        return ask("a") if turn[0] == 5 and asyncio.current_task() is workers[chosen[0]] else None
+
+    workers: list[asyncio.Task[str | None]] = []
+
+    async def agent() -> list[str]:
+        turn = [0]
+        workers[:] = [asyncio.create_task(worker(turn)) for _ in range(5)]
+        found = [text for text in await asyncio.gather(*workers) if text is not None]
+        return [*found, ask("b")]
+
+    assert bench.new(agent) == ["A", "B"]
+    for other in (0, 4, 1, 3, 2):
+        chosen[0] = other
+        assert bench.execute_replay(agent) == ["A", "B"]
+    assert bench.effects.total() == 2

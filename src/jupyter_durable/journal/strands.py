@@ -395,12 +395,13 @@ class Strands:
         if own is None or own.n != scope.index:
             own = self._own(scope, candidates)
         chosen = own if own is not None and self._begins_with(own, path, call) else None
-        if chosen is None and (fitting := [r for r in candidates if self._begins_with(r, path, call)]):
-            fitting = [r for r in fitting if self._fits(scope, r)] or fitting
+        if chosen is None or self._open_to_others(chosen):
             others = {
                 s.index for s in parent.groups.get(scope.key, ()) if s.state == "spawned" and s is not scope
             }
-            chosen = next((r for r in fitting if r.n not in others or final), None)
+            fitting = self._fitting(scope, call, path, candidates, chosen)
+            if fitting:
+                chosen = next((r for r in fitting if r.n not in others or final), None)
         if chosen is not None:
             self._bind(scope, chosen)
             self.changes += 1
@@ -415,6 +416,28 @@ class Strands:
             return self._diverge(self._first(own or left[0]), call, scope)
         self._fresh(scope)
         return None
+
+    def _open_to_others(self, recorded: RecordedScope) -> bool:
+        """Whether the call of a strand may yet be another's than that one's, of which no call is recorded.
+
+        Where a library takes its workers from a set, it is by chance which of them goes on.
+        """
+        return not self.soft and self._first(recorded) is None
+
+    def _fitting(
+        self,
+        scope: LiveScope,
+        call: Call,
+        path: list[str],
+        candidates: Sequence[RecordedScope],
+        own: RecordedScope | None,
+    ) -> list[RecordedScope]:
+        """The others that begin with this call; those of which none is recorded only if there are none with it."""
+        found = [r for r in candidates if r is not own and self._begins_with(r, path, call)]
+        if not self.soft:
+            certain = [r for r in found if self._first(r) is not None]
+            found = certain or (found if own is None else [])
+        return [r for r in found if self._fits(scope, r)] or found
 
     def _may_yet_fit(self, scope: LiveScope, parent: LiveScope) -> bool:
         # A fork need not wait for siblings that are not there: it may be new.

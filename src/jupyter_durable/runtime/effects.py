@@ -51,7 +51,7 @@ _DONE = {"os.remove": "removed", "os.rmdir": "removed", "os.rename": "renamed", 
 _INTERNAL = frozenset(
     (
         *("jupyter_durable", "ipykernel", "jupyter_client", "zmq", "comm", "debugpy", "pydevd"),
-        *("importlib", "zipimport", "py_compile", "linecache", "tempfile", "logging"),
+        *("importlib", "zipimport", "py_compile", "linecache", "tempfile", "logging", "platform"),
     )
 )
 # Below these there is only the loop or the thread, whoever made the task.

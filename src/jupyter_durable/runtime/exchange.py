@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from jupyter_durable.runtime.context import SCOPE, Scope, current_scope
 from jupyter_durable.runtime.effects import quiet
+from jupyter_durable.runtime.local import is_importing
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -176,8 +177,8 @@ def passing() -> Iterator[None]:
 def capturing() -> Scope | None:
     """The scope that an exchange made here would be a step of; None: let it pass untouched.
 
-    That is so outside durable runs, below an exchange that is a step already, and in a task that
-    outlived its run (which gets a notice).
+    That is so outside durable runs, below an exchange that is a step already, while an installed module
+    is imported (LiteLLM fetches its prices then), and in a task that outlived its run (which gets a notice).
     """
     scope = SCOPE.get()
     if scope is None or _passing.get():
@@ -191,7 +192,7 @@ def capturing() -> Scope | None:
             f"run {run.name!r} has ended, and a task or thread that outlived it makes HTTP requests: they are not journaled"
         )
         return None
-    return current_scope()
+    return None if is_importing() else current_scope()
 
 
 def websocket(host: str) -> None:

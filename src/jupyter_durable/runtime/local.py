@@ -1,9 +1,10 @@
-"""Which modules are the user's own."""
+"""Which modules are the user's own, and whether one that is not is being imported."""
 
 from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from types import FrameType
 
 
 def is_local(module: str) -> bool:
@@ -13,6 +14,22 @@ def is_local(module: str) -> bool:
     if not module or not path or module.partition(".")[0] == __name__.partition(".")[0]:
         return False
     return path.endswith(".py") and not path.startswith(_installed())
+
+
+def is_importing() -> bool:
+    """Whether an installed module is being imported here: what it does then, it does once a process and not once a run."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code, importer = frame.f_code, frame.f_back
+        if (
+            code.co_name == "<module>"
+            and importer is not None
+            and importer.f_code.co_filename == "<frozen importlib._bootstrap>"
+            and code.co_filename.startswith(_installed())
+        ):
+            return True
+        frame = importer
+    return False
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ import wrapt
 
 from jupyter_durable.journal.keys import callable_key
 from jupyter_durable.runtime.context import SCOPE, Scope, current_scope, here
+from jupyter_durable.runtime.local import is_importing
 from jupyter_durable.runtime.run import LiveRun, ReplayEnd
 
 
@@ -27,6 +28,7 @@ def _submit(
     parent = current_scope()
     assert parent is not None
     run = parent.run
+    fn = _uninstrumented(fn)
     child = run.open_scope(parent, callable_key(run.canonical, fn, args, kwargs))
     child.attempt = parent.attempt
     idle = getattr(pool, "_idle_semaphore", None)  # a worker that waits for work, or room for another
@@ -71,6 +73,20 @@ def _submit(
     else:
         loop.call_soon(future.add_done_callback, ended)
     return future
+
+
+def _uninstrumented(fn: Any) -> Any:
+    """What OpenTelemetry's threading instrumentor was given, if `fn` is what it submits instead.
+
+    Whether it stands around us or we around it depends on which came first in this process, and a strand's key must
+    not. What it adds, its own context, is in the context that the strand has anyway.
+    """
+    code = getattr(fn, "__code__", None)
+    if code is None or fn.__module__ != "opentelemetry.instrumentation.threading":
+        return fn
+    if "original_func" not in code.co_freevars:
+        return fn
+    return fn.__closure__[code.co_freevars.index("original_func")].cell_contents
 
 
 def _look_through(fn: Any, args: Any, kwargs: Any) -> tuple[Context, Any, Any, Any]:
@@ -131,6 +147,8 @@ def _patch_submit() -> Callable[[], None]:
         scope = SCOPE.get()
         if scope is None or scope.run.closed:
             return original(self, fn, *args, **kwargs)
+        if is_importing():
+            return Context().run(original, self, fn, *args, **kwargs)
         return _submit(original, self, fn, args, kwargs)
 
     ThreadPoolExecutor.submit = submit  # type: ignore[method-assign,assignment]
@@ -149,8 +167,9 @@ def _patch_thread() -> Callable[[], None]:
         scope = SCOPE.get()
         if scope is None or scope.run.closed or self.name.startswith("jupyter-durable"):
             original(self)
-        elif type(self).__module__.startswith("anyio."):
+        elif type(self).__module__.startswith("anyio.") or is_importing():
             # A worker of its pool, which takes up later calls, too: whether one is idle must make no difference.
+            # And what a library does in threads while it is imported is nobody's, as what it does here is.
             Context().run(original, self)
         else:
             _start(original, self)
