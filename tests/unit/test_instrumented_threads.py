@@ -32,23 +32,36 @@ def instrument() -> Iterator[Callable[[], None]]:
     ThreadPoolExecutor.submit = before  # type: ignore[method-assign]
 
 
+def strands(bench: Bench) -> list[tuple[int, str]]:
+    """The run's strands: the parent of each, and what of its key does not depend on the store."""
+    entries = bench.store.entries(bench.record.id)
+    return [
+        (entry.meta["p"], entry.meta["k"].partition("~")[0]) for entry in entries if entry.type == "scope"
+    ]
+
+
 def test_a_framework_instruments_pools_in_the_middle_of_a_run(
     bench: Bench, instrument: Callable[[], None]
 ) -> None:
     """As Strands does when it is imported; the next life finds them instrumented."""
-    ask = bench.tool(lambda text: text.upper(), name="ask")
+    instruments = False
+
+    async def inside(ask: Callable[[str], str]) -> str:
+        return ask("a") + ask("b")
 
     def agent() -> str:
-        if not hasattr(ThreadPoolExecutor.submit, "__wrapped__"):
+        if instruments and not hasattr(ThreadPoolExecutor.submit, "__wrapped__"):
             instrument()
-
-        async def inside() -> str:
-            return ask("a") + ask("b")
-
         with ThreadPoolExecutor() as pool:
-            return pool.submit(copy_context().run, lambda: asyncio.run(inside())).result()
+            return pool.submit(copy_context().run, lambda: asyncio.run(inside(ask))).result()
 
+    plain = Bench()
+    ask = plain.tool(lambda text: text.upper(), name="ask")
+    assert plain.new(agent) == "AB"
+    instruments = True
+    ask = bench.tool(lambda text: text.upper(), name="ask")
     assert bench.new(agent) == "AB"
     assert hasattr(ThreadPoolExecutor.submit, "__wrapped__")
+    assert strands(bench) == strands(plain)
     assert bench.execute_replay(agent) == "AB"
     assert bench.effects.total() == 2
