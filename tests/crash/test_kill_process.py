@@ -245,3 +245,33 @@ def test_disk_full_in_the_middle_of_a_run(tmp_path: Path) -> None:
     assert run.finish() == "600000\n"
     after = run.lines.read_text().split()[len(before) :]
     assert after == [str(number) for number in range(done, 20)], "what has an outcome is not done again"
+
+
+SCRIPT = """
+import sys
+import jupyter_durable as durable
+
+@durable.tool
+def call(n):
+    print("call", n, file=open(sys.argv[2], "a"))
+    return n
+
+@durable.run("plain", store=sys.argv[1])
+def main():
+    return [call(n) for n in range(3)]
+
+print(main())
+"""
+
+
+def test_a_plain_script_dies_where_the_environment_says(tmp_path: Path) -> None:
+    """Nobody needs to arm anything."""
+    lines = tmp_path / "lines"
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "journal.db"), str(lines)]
+    dying = subprocess.run(
+        command, env={**os.environ, "JUPYTER_DURABLE_CRASH_AT": "after-outcome:2"}, check=False, timeout=60
+    )
+    assert dying.returncode == -signal.SIGKILL
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[0, 1, 2]\n"
+    assert lines.read_text().splitlines() == ["call 0", "call 1", "call 2"]

@@ -65,3 +65,6 @@ def arm_from_environment() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     arm(trigger)
+
+
+arm_from_environment()  # whatever this process is: a script, a worker; a kernel does so again when it loads the extension
