@@ -31,11 +31,13 @@ THROUGH = frozenset(
         *("attr", "attrs", "pydantic", "pendulum", "arrow", "pandas"),
     )
 )
-# Modules whose ids and keys belong to this process: replaying them would be wrong or useless.
+# Modules whose ids and keys belong to this process: replaying them would be wrong or useless. LlamaIndex's workflows
+# refuse to begin under an id that an interrupted life has left in their register.
 NEVER = frozenset(
     (
         *("jupyter_durable", "zmq", "jupyter_client", "ipykernel", "IPython", "traitlets", "comm", "debugpy"),
         *("ipywidgets", "anywidget", "tempfile", "ssl", "multiprocessing", "websockets", "wsproto"),
+        "workflows",
     )
 )
 
