@@ -401,7 +401,9 @@ class Strands:
             }
             fitting = self._fitting(scope, call, path, candidates, chosen)
             if fitting:
-                chosen = next((r for r in fitting if r.n not in others or final), None)
+                # Where nothing is expected any more, nobody is waited for: then it is the one that its index says.
+                otherwise = chosen if self.order.exhausted else None
+                chosen = next((r for r in fitting if r.n not in others or final), otherwise)
         if chosen is not None:
             self._bind(scope, chosen)
             self.changes += 1

@@ -8,7 +8,8 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any
 
-# The locks of the modules that are being imported now, in whichever thread: to look at the stack costs half a millisecond.
+# The locks of the modules that are being imported now, in whichever thread. Nearly always there are none, and to look at
+# the stack takes 10 µs.
 _being_imported: dict[str, Any] | None = getattr(_bootstrap, "_module_locks", None)
 
 
